@@ -1,0 +1,1 @@
+"""The HTTP face: what callers send, what they get back, and who may."""

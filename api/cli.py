@@ -1,0 +1,275 @@
+"""The command line: serve, migrate, demo, reindex, work, doctor, settings.
+
+Trouble that the operator can mend is one line that says how, and an exit code that is not 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+
+from api import doctor, progress, worker
+from api.app import create_app
+from models import demo, engine, migrate, settings
+from search import engine as index
+from search import sync
+
+# Docker and systemd kill after 10 s: running requests get most of that.
+GRACE_S = 8
+
+
+class Trouble(Exception):
+    """Something the operator can mend; the text says how."""
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; answers the exit code."""
+    given = _parser().parse_args(argv)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    try:
+        options = settings.load(
+            host=getattr(given, "host", None),
+            port=getattr(given, "port", None),
+            data=getattr(given, "data", None),
+            database_url=getattr(given, "database_url", None),
+            demo=False if getattr(given, "no_demo", False) else None,
+        )
+        code: int = given.command(options, given)
+        return code
+    except (Trouble, ValueError, engine.DatabaseUnavailable, index.SearchUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./run", description="Community Partners")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, function: Callable[[settings.Settings, Any], int], text: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=function)
+        sub.add_argument("--data", type=Path, metavar="DIR", help=_help("data"))
+        sub.add_argument("--database-url", metavar="URL", help=_help("database_url"))
+        return sub
+
+    sub = command("serve", serve, "Migrate, load the demo town on the first start, and serve.")
+    sub.add_argument("--host", help=_help("host"))
+    sub.add_argument("--port", type=int, help=_help("port"))
+    sub.add_argument("--no-demo", action="store_true", help="Start with an empty town.")
+    command("migrate", run_migrations, "Bring the database up to date.")
+    sub = command("demo", load_demo, "Load the demo town into an empty database.")
+    sub.add_argument("--reset", action="store_true", help="Empty a demo database first.")
+    command("reindex", reindex, "Build the search index anew and swap it in.")
+    command("work", work, "Carry changes to a Meilisearch server, apart from the API.")
+    command("doctor", examine, "Say what is configured, what answers, and what is pending.")
+    command("settings", print_settings, "Print .env.example.")
+    return parser
+
+
+def _help(name: str) -> str:
+    return next(
+        f"{s.help} [{s.variable}]".replace("%", "%%") for s in settings.SETTINGS if s.name == name
+    )
+
+
+def serve(options: settings.Settings, _: Any) -> int:
+    """Take the port first, so that a taken one is said before anything else happens."""
+    listening = _listen(options.host, options.port)
+    with contextlib.closing(listening):
+        _make_directory(options.data)
+        asyncio.run(_prepare(options))
+        host, port = listening.getsockname()[:2]
+        shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared
+        _greet(f"http://{shown_host}:{port}", options)
+        config = uvicorn.Config(
+            create_app(options),
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        server = _Server(config)
+        server.run(sockets=[listening])
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but a signal that was obeyed is not raised again: a clean end exits with 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGINT and SIGTERM."""
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise Trouble(
+            f"cannot listen on {host}:{port} ({getattr(error, 'strerror', error)});"
+            " choose another with --port, or stop what listens there"
+        ) from None
+    return listening
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Trouble(
+            f"cannot write to {directory} ({error.strerror}); choose another with --data"
+        ) from None
+
+
+async def _prepare(options: settings.Settings) -> None:
+    async with opened(options):
+        await migrate.migrate()
+        if options.demo and await demo.wanted():
+            with progress.shown("Loading the demo town") as report:
+                await demo.load(report)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    options: settings.Settings, *, exclusive: bool = True
+) -> AsyncIterator[engine.Engine]:
+    """The database of these settings, in use."""
+    database = engine.open_engine(options.database, exclusive=exclusive)
+    await database.start()
+    engine.use(database)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _greet(address: str, options: settings.Settings) -> None:
+    print(f"Community Partners is at {address}  (API documentation: {address}/docs)")
+    if options.demo:
+        print(f"Demo accounts, password {demo.PASSWORD}: {', '.join(demo.LOGINS)}")
+    sys.stdout.flush()
+
+
+def run_migrations(options: settings.Settings, _: Any) -> int:
+    """Bring the database up to date, under its lock."""
+
+    async def run() -> int:
+        async with opened(options):
+            return await migrate.migrate()
+
+    _make_directory(options.data)
+    count = asyncio.run(run())
+    print(f"{count} migrations run." if count else "Nothing to migrate.")
+    return 0
+
+
+def load_demo(options: settings.Settings, given: Any) -> int:
+    """Load the demo town; with --reset, empty a demo database first."""
+
+    async def run() -> None:
+        async with opened(options):
+            await migrate.migrate()
+            if given.reset:
+                await demo.reset()
+            if not await demo.wanted():
+                raise Trouble("the database is not empty; use an empty one, or demo --reset")
+            with progress.shown("Loading the demo town") as report:
+                await demo.load(report)
+
+    _make_directory(options.data)
+    asyncio.run(run())
+    print(f"The demo town is there. Password {demo.PASSWORD}: {', '.join(demo.LOGINS)}")
+    return 0
+
+
+def reindex(options: settings.Settings, _: Any) -> int:
+    """Build the search index anew beside the old one and swap it in."""
+
+    async def run(target: index.SearchEngine) -> int:
+        with progress.shown("Indexing") as report:
+            return await sync.rebuild(target, report)
+
+    print(f"{asyncio.run(_with_index(options, run))} documents indexed.")
+    return 0
+
+
+def work(options: settings.Settings, _: Any) -> int:
+    """Carry the outbox to the Meilisearch server until stopped."""
+    if not options.meili_url:
+        raise Trouble(
+            "the embedded index lives in the server process, which keeps it itself;"
+            " set MEILI_URL to run a worker apart"
+        )
+
+    async def run(target: index.SearchEngine) -> int:
+        working = asyncio.ensure_future(worker.Worker(target).run())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        return 0
+
+    return asyncio.run(_with_index(options, run))
+
+
+async def _with_index(
+    options: settings.Settings, run: Callable[[index.SearchEngine], Awaitable[int]]
+) -> int:
+    async with opened(options):
+        await migrate.migrate()
+        target = index.open_engine(options.data / "index")
+        try:
+            return await run(target)
+        finally:
+            await target.close()
+
+
+def examine(options: settings.Settings, _: Any) -> int:
+    """Print the doctor's findings; the exit code is 1 when something does not answer."""
+    return asyncio.run(doctor.examine(options))
+
+
+def print_settings(_: settings.Settings, __: Any) -> int:
+    """Print `.env.example`."""
+    print(settings.env_example(), end="")
+    return 0

@@ -1,0 +1,103 @@
+"""Needs: what a community asks for."""
+
+from __future__ import annotations
+
+import uuid
+
+from litestar import Controller, Response, delete, get, patch, post
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from api import answers, auth, paging
+from api.requests import StrictRequest
+from models import accounts, needs, places, values
+
+
+class NeedController(Controller):
+    """Posting, reading and changing needs; `api/matches.py` answers who fits them."""
+
+    path = "/v1/needs"
+    tags = ("needs",)
+
+    @get(operation_id="list_needs", summary="List needs")
+    async def list_needs(
+        self,
+        request: StrictRequest,
+        status: FromQuery[needs.NeedStatus | None] = None,
+        service_type: paging.Slug = None,
+        priority: FromQuery[values.Priority | None] = None,
+        within: FromQuery[uuid.UUID | None] = None,
+        cursor: paging.Cursor = None,
+        limit: paging.Limit = 20,
+        fields: paging.Fields = None,
+    ) -> Response[paging.Page[needs.NeedRecord]]:
+        """Needs you may see, newest first: the open ones, and all of your own places."""
+        names = answers.fields_of(needs.NeedRecord, fields)
+        found = await needs.browse(
+            accounts.visibility(request.user),
+            after=paging.after(cursor),
+            limit=limit + 1,
+            status=status,
+            service_type=service_type,
+            priority=priority,
+            within=within,
+        )
+        return answers.listed(request, found, limit, names)
+
+    @post(operation_id="post_need", summary="Post a need", guards=[auth.signed_in])
+    async def post_need(
+        self, request: StrictRequest, data: JSONBody[needs.NeedDraft]
+    ) -> Response[needs.NeedRecord]:
+        """Post a need of a place you work for. `GET …/matches` then says who fits it."""
+        lineage = await places.ancestors(data.place_id)
+        await accounts.require(request.user, accounts.STAFF, place_lineage=lineage)
+        account = auth.account_of(request)
+        return await answers.once(request, lambda: needs.post(data, account), _location)
+
+    @get("/{need_id:uuid}", operation_id="get_need", summary="Read a need")
+    async def read(
+        self, request: StrictRequest, need_id: FromPath[uuid.UUID], fields: paging.Fields = None
+    ) -> Response[needs.NeedRecord]:
+        """One need."""
+        names = answers.fields_of(needs.NeedRecord, fields)
+        need = await needs.read(need_id, accounts.visibility(request.user))
+        return answers.shown(request, answers.sparse(need, names), tag=answers.etag(need.version))
+
+    @patch(
+        "/{need_id:uuid}",
+        operation_id="change_need",
+        summary="Change a need",
+        guards=[auth.signed_in],
+    )
+    async def change(
+        self,
+        request: StrictRequest,
+        need_id: FromPath[uuid.UUID],
+        data: JSONBody[needs.NeedChange],
+    ) -> Response[needs.NeedRecord]:
+        """Change a need. Needs If-Match."""
+        return answers.changed(await needs.change(await _own(request, need_id), data))
+
+    @delete(
+        "/{need_id:uuid}",
+        operation_id="withdraw_need",
+        summary="Withdraw a need",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def withdraw(
+        self, request: StrictRequest, need_id: FromPath[uuid.UUID]
+    ) -> Response[needs.NeedRecord]:
+        """Take a need back. Needs If-Match."""
+        return answers.changed(await needs.withdraw(await _own(request, need_id)))
+
+
+async def _own(request: StrictRequest, need_id: uuid.UUID) -> needs.NeedRecord:
+    need = await needs.read(need_id, accounts.visibility(request.user))
+    lineage = await places.ancestors(need.place_id)
+    await accounts.require(request.user, accounts.STAFF, place_lineage=lineage)
+    answers.require_match(request, need.version)
+    return need
+
+
+def _location(need: needs.NeedRecord) -> str:
+    return f"/v1/needs/{need.id}"

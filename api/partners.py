@@ -1,0 +1,151 @@
+"""Partners: registering, admission, credentials."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Literal
+
+from litestar import Controller, Response, get, patch, post
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import UNSET, structs
+
+from api import answers, auth, paging
+from api.requests import StrictRequest
+from models import accounts, partners, places
+
+
+class PartnerController(Controller):
+    """Who offers."""
+
+    path = "/v1/partners"
+    tags = ("partners",)
+
+    @get(operation_id="list_partners", summary="List partners")
+    async def list_partners(
+        self,
+        request: StrictRequest,
+        kind: FromQuery[partners.PartnerKind | None] = None,
+        status: FromQuery[partners.PartnerStatus | None] = None,
+        within: FromQuery[uuid.UUID | None] = None,
+        cursor: paging.Cursor = None,
+        limit: paging.Limit = 20,
+        fields: paging.Fields = None,
+    ) -> Response[paging.Page[partners.PartnerRecord]]:
+        """Partners you may see, newest first: the admitted ones, and those of your own places."""
+        names = answers.fields_of(partners.PartnerRecord, fields)
+        sees = accounts.visibility(request.user)
+        found = await partners.browse(
+            sees,
+            after=paging.after(cursor),
+            limit=limit + 1,
+            kind=kind,
+            status=status,
+            within=within,
+        )
+        inside = await accounts.inside(sees, [partner.place_id for partner in found])
+        shown = [_disclose(partner, sees, inside) for partner in found]
+        return answers.listed(request, shown, limit, names)
+
+    @post(operation_id="apply_as_partner", summary="Register a partner", guards=[auth.signed_in])
+    async def apply(
+        self, request: StrictRequest, data: JSONBody[partners.PartnerDraft]
+    ) -> Response[partners.PartnerRecord]:
+        """Apply as a partner; whoever applies becomes its first partner_staff."""
+        applicant = auth.account_of(request)
+        return await answers.once(request, lambda: partners.apply(data, applicant), _location)
+
+    @get("/{partner_id:uuid}", operation_id="get_partner", summary="Read a partner")
+    async def read(
+        self, request: StrictRequest, partner_id: FromPath[uuid.UUID], fields: paging.Fields = None
+    ) -> Response[partners.PartnerRecord]:
+        """One partner. The contact is shown to its own people and to the staff of its place."""
+        names = answers.fields_of(partners.PartnerRecord, fields)
+        sees = accounts.visibility(request.user)
+        partner = await partners.read(partner_id, sees)
+        partner = _disclose(partner, sees, await accounts.inside(sees, [partner.place_id]))
+        return answers.shown(
+            request, answers.sparse(partner, names), tag=answers.etag(partner.version)
+        )
+
+    @patch(
+        "/{partner_id:uuid}",
+        operation_id="change_partner",
+        summary="Change a partner",
+        guards=[auth.signed_in],
+    )
+    async def change(
+        self,
+        request: StrictRequest,
+        partner_id: FromPath[uuid.UUID],
+        data: JSONBody[partners.PartnerChange],
+    ) -> Response[partners.PartnerRecord]:
+        """Change a partner. Needs If-Match. New credentials wait to be verified."""
+        partner = await self._own(request, partner_id, own_people=True)
+        answers.require_match(request, partner.version)
+        return answers.changed(await partners.change(partner, data))
+
+    @post(
+        "/{partner_id:uuid}/{transition:str}",
+        operation_id="move_partner",
+        summary="Walk one step of the admission",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def move(
+        self,
+        request: StrictRequest,
+        partner_id: FromPath[uuid.UUID],
+        transition: FromPath[Literal["review", "admit", "suspend", "exit"]],
+    ) -> Response[partners.PartnerRecord]:
+        """applied → in_review → admitted ⇄ suspended, and exited from any of them."""
+        partner = await self._own(request, partner_id, own_people=transition == "exit")
+        return await answers.once(request, lambda: partners.move(partner, transition), status=200)
+
+    @post(
+        "/{partner_id:uuid}/credentials/{credential_id:uuid}/verify",
+        operation_id="verify_partner_credential",
+        summary="Verify a partner's credential",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def verify(
+        self,
+        request: StrictRequest,
+        partner_id: FromPath[uuid.UUID],
+        credential_id: FromPath[uuid.UUID],
+    ) -> Response[partners.PartnerRecord]:
+        """Stand for a licence you have seen; the record names you."""
+        partner = await self._own(request, partner_id, own_people=False)
+        held = (credential.id for credential in partner.credentials)
+        auth.found(credential_id in held)
+        verifier = auth.account_of(request)
+
+        async def verified() -> partners.PartnerRecord:
+            await partners.verify(credential_id, verifier)
+            return await partners.read(partner_id)
+
+        return await answers.once(request, verified, status=200)
+
+    async def _own(
+        self, request: StrictRequest, partner_id: uuid.UUID, *, own_people: bool
+    ) -> partners.PartnerRecord:
+        partner = await partners.read(partner_id, accounts.visibility(request.user))
+        await accounts.require(
+            request.user,
+            accounts.DECIDERS,
+            place_lineage=await places.ancestors(partner.place_id),
+            partner=partner_id if own_people else None,
+        )
+        return partner
+
+
+def _disclose(
+    partner: partners.PartnerRecord, sees: accounts.Visibility, inside: frozenset[uuid.UUID]
+) -> partners.PartnerRecord:
+    if sees.everything or partner.place_id in inside or partner.id in sees.partners:
+        return partner
+    return structs.replace(partner, contact_name=UNSET, contact_phone=UNSET)
+
+
+def _location(partner: partners.PartnerRecord) -> str:
+    return f"/v1/partners/{partner.id}"

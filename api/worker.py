@@ -1,0 +1,72 @@
+"""The worker: carries the outbox to the index, woken after each commit.
+
+It is started with the application, never from a request: a task made inside a unit of work would
+inherit its transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from models import engine, outbox
+from search import engine as index
+from search import sync
+
+log = structlog.get_logger()
+# Another process may have written: look also when nobody rings. PostgreSQL only.
+POLL_S = 1.0
+LONGEST_PAUSE_S = 30.0
+_EXPECTED = (index.SearchUnavailable, engine.DatabaseUnavailable, OSError)
+
+
+class Worker:
+    """One loop over the outbox. `start` and `stop` belong to the application's lifespan."""
+
+    def __init__(self, target: index.SearchEngine):
+        self._target = target
+        self._bell = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin: first a full index where there is none, then every change as it comes."""
+        outbox.listeners.add(self._bell.set)
+        self._task = asyncio.create_task(self.run())
+
+    async def stop(self) -> None:
+        """Stop between two batches; what is left in the outbox is carried at the next start."""
+        outbox.listeners.discard(self._bell.set)
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def run(self) -> None:
+        """Work until cancelled. Trouble with the index or the database only makes it wait."""
+        pause = 0.0
+        while True:
+            try:
+                if (await self._target.health()).empty:
+                    await sync.rebuild(self._target)
+                self._bell.clear()
+                while await sync.drain(self._target):
+                    pass
+                pause = 0.0
+            except Exception as error:
+                # Whatever it is, the rows are still there and the next round tries again; only
+                # what nobody expects deserves its trace in the log.
+                pause = min(max(pause * 2, 0.5), LONGEST_PAUSE_S)
+                expected = isinstance(error, _EXPECTED)
+                log.warning(
+                    "worker.waiting",
+                    seconds=pause,
+                    error=type(error).__name__,
+                    exc_info=None if expected else error,
+                )
+                await asyncio.sleep(pause)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._bell.wait()

@@ -1,0 +1,136 @@
+"""The ground every table stands on: ids, the clock, and rows to structs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import uuid_utils.compat
+from piccolo.table import Table
+
+from models import engine, errors
+
+T = TypeVar("T")
+
+
+class Versioned(Protocol):
+    """A record that knows which version of its row it was read from."""
+
+    id: uuid.UUID
+    version: int
+
+
+def _system_clock() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+# One clock for the whole process, so that a test can stop it.
+clock: Callable[[], dt.datetime] = _system_clock
+
+
+def now() -> dt.datetime:
+    """The present moment in UTC, whole microseconds."""
+    return clock()
+
+
+def new_id() -> uuid.UUID:
+    """A UUIDv7: unique, and sorted by the time it was made."""
+    return uuid_utils.compat.uuid7()
+
+
+def pack(value: Any) -> str:
+    """A value as the JSON text that a column keeps."""
+    return msgspec.json.encode(value).decode()
+
+
+def unpack(text: str, kind: type[T]) -> T:
+    """The JSON text of a column as a typed value."""
+    return msgspec.json.decode(text, type=kind)
+
+
+def record(row: dict[str, Any], kind: type[T]) -> T:
+    """A row as a struct. SQLite gives ids, times and booleans as text and integers."""
+    return msgspec.convert(row, kind, strict=False)
+
+
+def placeholders(count: int, first: int = 1) -> str:
+    """`$1, $2, …` for an IN list of `count` values."""
+    return ", ".join(f"${number}" for number in range(first, first + count))
+
+
+def as_id(value: str | uuid.UUID) -> uuid.UUID:
+    """An id of a row: text on SQLite, already a UUID on PostgreSQL."""
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+
+def moment(value: str | dt.datetime) -> dt.datetime:
+    """A time of a row: text on SQLite, already a datetime on PostgreSQL."""
+    return value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
+
+
+def given(change: msgspec.Struct) -> dict[str, Any]:
+    """The fields that a PATCH body carries, by name; the unset ones are left out."""
+    return {
+        name: value
+        for name in change.__struct_fields__
+        if (value := getattr(change, name)) is not msgspec.UNSET
+    }
+
+
+async def update(table: type[Table], record: Versioned, columns: dict[str, Any]) -> None:
+    """Write columns of one row if it still has the version that was read; bump the version.
+
+    Refuses with `stale` (412) when somebody else was faster.
+    """
+    columns = {**columns, "version": record.version + 1, "updated_at": now()}
+    where = Where()
+    where.add("id = {} AND version = {}", record.id, record.version)
+    changes = ", ".join(f"{name} = {where.value(value)}" for name, value in columns.items())
+    changed = await engine.fetch(
+        f"UPDATE {table._meta.tablename} SET {changes} WHERE {where} RETURNING id", *where.args
+    )
+    if not changed:
+        raise errors.Refusal("stale")
+
+
+async def refer(field: str, table: type[Table], subject: uuid.UUID) -> None:
+    """Refuse a reference to a row that does not exist, naming the field that holds it."""
+    name = table._meta.tablename
+    if not await engine.fetch(f"SELECT 1 FROM {name} WHERE id = $1", subject):
+        raise errors.refuse_field(field, "unknown_reference", what=name, value=str(subject))
+
+
+class Where:
+    """A WHERE clause put together from conditions, its parameters numbered as they come."""
+
+    def __init__(self) -> None:
+        self._clauses: list[str] = []
+        self.args: list[Any] = []
+
+    def add(self, condition: str, *values: Any) -> None:
+        """Add a condition; each `{}` in it takes the next value."""
+        self._clauses.append(condition.format(*(self.value(value) for value in values)))
+
+    def value(self, value: Any) -> str:
+        """The placeholder of one more parameter."""
+        self.args.append(value)
+        return f"${len(self.args)}"
+
+    def values(self, several: Iterable[Any]) -> str:
+        """The placeholders of several parameters, for an IN list."""
+        return ", ".join(self.value(value) for value in several)
+
+    def within(self, column: str, place: uuid.UUID) -> None:
+        """Rows whose place is `place` or lies below it."""
+        self.add(f"{column} IN (SELECT descendant FROM place_closure WHERE ancestor = {{}})", place)
+
+    def page(self, column: str, after: uuid.UUID | None) -> None:
+        """Rows that come after the last one seen, newest first."""
+        if after is not None:
+            self.add(f"{column} < {{}}", after)
+
+    def __str__(self) -> str:
+        return " AND ".join(self._clauses) or "1 = 1"

@@ -1,0 +1,210 @@
+"""PostgreSQL through one asyncpg pool; every path gives its connection back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal
+
+import asyncpg  # type: ignore[import-untyped]  # it ships no types
+from piccolo.engine.postgres import PostgresEngine
+from piccolo.querystring import QueryString
+
+from models.engine.errors import DatabaseBusy, DatabaseClosed, DatabaseUnavailable
+from models.engine.work import UnitOfWork, Work, joined
+
+POOL_SIZE = 8
+CONNECT_S = 10.0
+ACQUIRE_S = 10.0
+CLOSE_PATIENCE_S = 10.0
+
+# Sent with the connection, so that no RESET and no SET costs a round trip later.
+_SETTINGS = {
+    "application_name": "community-partners",
+    "timezone": "UTC",
+    "statement_timeout": "30s",
+    # Somebody who holds locks and does nothing is cut off, not waited for.
+    "idle_in_transaction_session_timeout": "60s",
+    # Disks without seek: an index is worth using for more rows than the default thinks.
+    "random_page_cost": "1.1",
+    # Short statements by key; compiling them costs more than running them.
+    "jit": "off",
+}
+
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+_UNREACHABLE = (OSError, asyncpg.PostgresError)
+
+
+class Postgres(PostgresEngine):
+    """A PostgreSQL database by URL. Nothing connects before `start()`."""
+
+    dialect: Literal["postgres"] = "postgres"
+
+    def __init__(self, url: str, *, pool_size: int = POOL_SIZE) -> None:
+        super().__init__(config={"dsn": url, "server_settings": _SETTINGS, "timeout": CONNECT_S})
+        self._pool_size = pool_size
+        self._finishing: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Opens the pool; refuses with DatabaseUnavailable, in one line, when that fails."""
+        if self.pool is not None:
+            return
+        try:
+            self.pool = await asyncpg.create_pool(
+                **self.config,
+                min_size=self._pool_size,
+                max_size=self._pool_size,
+                reset=_no_reset,
+            )
+        except ValueError:
+            # It quotes the address, password included.
+            raise DatabaseUnavailable("the address of the PostgreSQL server is malformed") from None
+        except _UNREACHABLE as problem:
+            raise _unavailable("cannot connect to PostgreSQL", problem) from problem
+
+    async def close(self) -> None:
+        """Waits for running work (10 s), then closes every connection."""
+        pool, self.pool = self.pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_PATIENCE_S):
+                await asyncio.gather(*self._finishing, return_exceptions=True)
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+    async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
+        return [dict(record) for record in await self._run(sql, args)]
+
+    async def rows(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        return [tuple(record) for record in await self._run(sql, args)]
+
+    async def execute(self, sql: str, *args: Any) -> None:
+        await self._run(sql, args)
+
+    async def open_work(self) -> Work:
+        pool = self._require_pool()
+        work = PostgresWork(self, pool, await _acquire(pool))
+        await work.begin()
+        return work
+
+    # What Piccolo calls.
+
+    async def check_version(self) -> None:
+        """Piccolo would connect here, while modules are being imported."""
+
+    async def prep_database(self) -> None:
+        """No extensions are needed."""
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+        sql, args = querystring.compile_string(engine_type="postgres")
+        return await (self._run if in_pool else self._run_in_new_connection)(sql, args)
+
+    async def run_ddl(self, ddl: str, in_pool: bool = True) -> Any:
+        return await (self._run if in_pool else self._run_in_new_connection)(ddl, ())
+
+    def transaction(self, *_args: Any, **_options: Any) -> UnitOfWork:  # type: ignore[override]
+        """Piccolo's own transactions (migrations, `atomic`) are units of work, too."""
+        return UnitOfWork(self)
+
+    async def _run(self, sql: str, args: Sequence[Any]) -> Any:
+        work = joined(self)
+        if work is not None:
+            return await work.statement(sql, args)
+        pool = self._require_pool()
+        connection = await _acquire(pool)
+        try:
+            return await _fetch(connection, sql, args)
+        finally:
+            await pool.release(connection)
+
+    def _require_pool(self) -> asyncpg.Pool:
+        if self.pool is None:
+            raise DatabaseClosed("call start() first, and ask nothing after close()")
+        return self.pool
+
+    async def _finish(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Lets `ending` run to its end even when the caller is cancelled meanwhile."""
+        task = asyncio.ensure_future(ending)
+        self._finishing.add(task)
+        task.add_done_callback(self._finished)
+        await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._finishing.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever was cancelled does not wait for it any more
+
+
+class PostgresWork(Work):
+    """One transaction on one pooled connection."""
+
+    def __init__(self, engine: Postgres, pool: asyncpg.Pool, connection: Any) -> None:
+        super().__init__()
+        self._engine = engine
+        self._pool = pool
+        self.connection = connection
+        # Entered and left by hand, in different methods: for asyncpg it is an `async with`.
+        self._transaction = connection.transaction()
+
+    async def begin(self) -> None:
+        try:
+            await self._transaction.__aenter__()
+        except BaseException as problem:
+            await self._engine._finish(self._pool.release(self.connection))
+            if isinstance(problem, _LOST):
+                raise _unavailable("the connection to PostgreSQL was lost", problem) from problem
+            raise
+
+    async def _send(self, sql: str, args: Sequence[Any]) -> Any:
+        return await _fetch(self.connection, sql, args)
+
+    async def _commit(self) -> None:
+        await self._engine._finish(self._end(None))
+
+    async def _rollback(self, problem: BaseException) -> None:
+        await self._engine._finish(self._end(problem))
+
+    async def _end(self, problem: BaseException | None) -> None:
+        try:
+            await self._transaction.__aexit__(type(problem) if problem else None, problem, None)
+        except (*_LOST, asyncpg.InterfaceError) as lost:
+            # Without a COMMIT it has rolled back by itself, and the first error says more.
+            if problem is None:
+                raise _unavailable("PostgreSQL was lost during COMMIT", lost) from lost
+        finally:
+            await self._pool.release(self.connection)
+        if problem is None:
+            self._committed()
+
+
+async def _acquire(pool: asyncpg.Pool) -> Any:
+    try:
+        async with asyncio.timeout(ACQUIRE_S):
+            return await pool.acquire()
+    except TimeoutError as problem:
+        raise DatabaseBusy(f"no database connection came free in {ACQUIRE_S:.0f} s") from problem
+    except _UNREACHABLE as problem:
+        raise _unavailable("cannot connect to PostgreSQL", problem) from problem
+
+
+async def _fetch(connection: Any, sql: str, args: Sequence[Any]) -> Any:
+    try:
+        return await connection.fetch(sql, *args)
+    except _LOST as problem:
+        raise _unavailable("the connection to PostgreSQL was lost", problem) from problem
+
+
+def _unavailable(what: str, problem: BaseException) -> DatabaseUnavailable:
+    reason = " ".join(str(problem).split()) or type(problem).__name__
+    return DatabaseUnavailable(f"{what}: {reason}")
+
+
+async def _no_reset(connection: object) -> None:
+    """Nothing to undo: a transaction ends in `_end`, and settings are only ever SET LOCAL."""

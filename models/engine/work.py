@@ -1,0 +1,160 @@
+"""The unit of work: one transaction, the same rules on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Protocol
+
+from models.engine.errors import TransactionFailed
+
+log = logging.getLogger(__name__)
+
+
+class Work:
+    """One open transaction, owned by the task that opened it."""
+
+    def __init__(self) -> None:
+        self._owner = asyncio.current_task()
+        self._callbacks: list[Callable[[], object]] = []
+        self._context: contextvars.Context | None = None
+        self._savepoints = 0
+        self._failed: BaseException | None = None
+
+    def after_commit(self, callback: Callable[[], object]) -> None:
+        """Calls `callback` once the rows are safe, in the order asked for; never on rollback.
+
+        It runs outside the transaction, so it may wake or create a task. An error in it is logged:
+        the rows are committed, and the caller must not think otherwise.
+        """
+        self._callbacks.append(callback)
+
+    @contextlib.asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[Work]:
+        """An error inside rolls back only what was done inside, callbacks included, and goes on."""
+        self._savepoints += 1
+        name = f"inner_{self._savepoints}"
+        callbacks = len(self._callbacks)
+        await self.statement(f"SAVEPOINT {name}", ())
+        try:
+            yield self
+            await self.statement(f"RELEASE SAVEPOINT {name}", ())
+        except BaseException:
+            # A statement may have failed inside; the way back has to be open all the same.
+            failed, self._failed = self._failed, None
+            try:
+                await self.statement(f"ROLLBACK TO SAVEPOINT {name}", ())
+                await self.statement(f"RELEASE SAVEPOINT {name}", ())
+            except BaseException:
+                self._failed = self._failed or failed
+                raise
+            del self._callbacks[callbacks:]
+            raise
+
+    async def statement(self, sql: str, args: Any) -> Any:
+        """Runs one statement inside the transaction; a failure dooms the whole transaction."""
+        if self._failed is not None:
+            raise TransactionFailed(_doomed(self._failed)) from self._failed
+        try:
+            return await self._send(sql, args)
+        except BaseException as problem:
+            self._failed = problem
+            raise
+
+    def _committed(self) -> None:
+        for callback in self._callbacks:
+            try:
+                # Its own context: the commit may be carried out by another request's task.
+                self._context.run(callback) if self._context else callback()
+            except Exception:
+                log.exception("a callback after commit failed")
+
+    async def _send(self, sql: str, args: Any) -> Any:
+        raise NotImplementedError
+
+    async def _commit(self) -> None:
+        raise NotImplementedError
+
+    async def _rollback(self, problem: BaseException) -> None:
+        raise NotImplementedError
+
+
+class Opens(Protocol):
+    """What a unit of work needs of an engine."""
+
+    current_transaction: contextvars.ContextVar[Any]
+
+    async def open_work(self) -> Work: ...
+
+
+class UnitOfWork:
+    """`async with UnitOfWork(engine) as work`: opens a transaction, or joins the one of this task.
+
+    Leaving the outermost one commits; an exception anywhere inside, a nested unit included, rolls
+    everything back. Cancellation at any point leaves the connection clean and free.
+    """
+
+    __slots__ = ("_engine", "_outermost", "_token", "_work")
+
+    def __init__(self, engine: Opens) -> None:
+        self._engine = engine
+
+    async def __aenter__(self) -> Work:
+        outer = joined(self._engine)
+        self._outermost = outer is None
+        self._work = await self._engine.open_work() if outer is None else outer
+        if self._outermost:
+            self._token = self._engine.current_transaction.set(self._work)
+        return self._work
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        work = self._work
+        if not self._outermost:
+            if problem is not None and work._failed is None:
+                work._failed = problem
+            return
+        # First, so that nothing which starts from here on (callbacks above all) inherits it.
+        # A generator closed from elsewhere leaves in another context, which ends with it.
+        with contextlib.suppress(ValueError):
+            self._engine.current_transaction.reset(self._token)
+        failed, work._failed = work._failed, None
+        if work._callbacks:
+            work._context = contextvars.copy_context()
+        cause = problem or failed
+        if cause is None:
+            await work._commit()
+            return
+        await work._rollback(cause)
+        if problem is None and failed is not None:
+            raise TransactionFailed(_doomed(failed)) from failed
+
+
+def joined(engine: Opens) -> Work | None:
+    """The transaction of the running task, if it is in one.
+
+    Refuses with RuntimeError in a task that was started inside somebody else's transaction: it
+    inherited the variable, and two tasks on one connection corrupt each other.
+    """
+    work: Work | None = engine.current_transaction.get()
+    if work is not None and work._owner is not asyncio.current_task():
+        raise RuntimeError(
+            "this task was started inside a transaction of another task; start tasks after the "
+            "commit (work.after_commit), and use no gather or wait_for inside a unit_of_work"
+        )
+    return work
+
+
+def _doomed(problem: BaseException) -> str:
+    return (
+        f"an earlier statement of this unit of work failed ({type(problem).__name__}: {problem}), "
+        "so nothing of it is kept; put work.savepoint() around what may fail"
+    )

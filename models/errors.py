@@ -1,0 +1,274 @@
+"""Every way a request can be refused: one table of codes, in Chinese and English.
+
+A refusal names the field, says what is wrong and how to mend it. `Refusal` is raised anywhere
+below the HTTP layer; `api/errors.py` turns it into RFC 9457 problem+json. The table in
+CONTRIBUTING is generated from `CODES`, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Code(Struct, frozen=True):
+    """A problem code: its HTTP status, and its title and detail as format strings."""
+
+    status: int
+    title_en: str
+    title_zh: str
+    detail_en: str
+    detail_zh: str
+
+
+CODES: dict[str, Code] = {
+    # The request as a whole
+    "malformed": Code(
+        400,
+        "The body cannot be read",
+        "无法读取请求内容",
+        "Send one JSON object in UTF-8: {reason}.",
+        "请发送一个 UTF-8 编码的 JSON 对象：{reason}。",
+    ),
+    "invalid": Code(
+        400,
+        "Some fields are wrong",
+        "部分字段有误",
+        "Mend the fields listed in errors and send the request again.",
+        "请更正 errors 中列出的字段后重新提交。",
+    ),
+    "unauthenticated": Code(
+        401,
+        "Sign in first",
+        "请先登录",
+        "Send Authorization: Bearer with an access token from POST /v1/sessions.",
+        "请在 Authorization: Bearer 中携带由 POST /v1/sessions 获得的访问令牌。",
+    ),
+    "wrong_login": Code(
+        401,
+        "Login or password is wrong",
+        "账号或密码错误",
+        "Check both and try again.",
+        "请核对后重试。",
+    ),
+    "forbidden": Code(
+        403,
+        "Your roles do not allow this",
+        "您的角色无权执行此操作",
+        "It needs one of: {roles}.",
+        "需要以下角色之一：{roles}。",
+    ),
+    "not_found": Code(
+        404,
+        "There is no such thing here",
+        "未找到",
+        "Check the id; what you may not see is not found either.",
+        "请核对编号；无权查看的对象同样显示为未找到。",
+    ),
+    "method_not_allowed": Code(
+        405,
+        "This address does not take that method",
+        "该地址不支持此方法",
+        "See /docs for the methods it takes.",
+        "可用的方法见 /docs。",
+    ),
+    "not_acceptable": Code(
+        406,
+        "No such representation",
+        "没有该种表示",
+        "This address answers {has}.",
+        "该地址返回 {has}。",
+    ),
+    "conflict": Code(
+        409,
+        "That clashes with what is there",
+        "与现有数据冲突",
+        "{reason}",
+        "{reason}",
+    ),
+    "taken": Code(
+        409,
+        "That value is already taken",
+        "该值已被占用",
+        "Another record has {field} = {value}; choose a different one.",
+        "已有记录的 {field} 为 {value}，请换一个。",
+    ),
+    "wrong_state": Code(
+        409,
+        "Not in this state",
+        "当前状态不允许",
+        "It is {has}; this needs {needed}.",
+        "当前为 {has}，此操作需要 {needed}。",
+    ),
+    "in_use": Code(
+        409,
+        "Something still depends on it",
+        "仍被使用",
+        "Still there: {what}. Withdraw or move them first.",
+        "尚有：{what}。请先撤回或迁移。",
+    ),
+    "stale": Code(
+        412,
+        "Somebody changed it in between",
+        "数据已被他人修改",
+        "Read it again and repeat the change with its new ETag.",
+        "请重新读取并携带新的 ETag 再次修改。",
+    ),
+    "too_large": Code(
+        413,
+        "The body is too large",
+        "请求内容过大",
+        "At most {limit} bytes; split it into several requests.",
+        "最多 {limit} 字节，请拆分为多次请求。",
+    ),
+    "unsupported_media_type": Code(
+        415,
+        "Wrong content type",
+        "内容类型不支持",
+        "Send Content-Type: {needed}.",
+        "请使用 Content-Type: {needed}。",
+    ),
+    "unprocessable": Code(
+        422,
+        "The fields do not go together",
+        "字段之间不一致",
+        "Mend the fields listed in errors and send the request again.",
+        "请更正 errors 中列出的字段后重新提交。",
+    ),
+    "key_reused": Code(
+        422,
+        "This Idempotency-Key belongs to another request",
+        "该 Idempotency-Key 已用于另一请求",
+        "Use a new key for a new payload.",
+        "新的内容请使用新的键。",
+    ),
+    "if_match_required": Code(
+        428,
+        "Say which version you change",
+        "请注明所修改的版本",
+        "Send If-Match with the ETag that a GET of it answered.",
+        "请在 If-Match 中携带读取时获得的 ETag。",
+    ),
+    "internal": Code(
+        500,
+        "Something went wrong on our side",
+        "服务器内部错误",
+        "Nothing was saved. Quote the request_id when you report it.",
+        "没有保存任何内容。反馈时请提供 request_id。",
+    ),
+    "search_unavailable": Code(
+        503,
+        "Search is not answering",
+        "搜索暂不可用",
+        "Lists and writes work; try the search again in a moment.",
+        "列表与写入不受影响，请稍后再试搜索。",
+    ),
+    "unavailable": Code(
+        503,
+        "The database is not answering",
+        "数据库暂不可用",
+        "Nothing was saved; try again in a moment.",
+        "没有保存任何内容，请稍后再试。",
+    ),
+    # One field
+    "required": Code(400, "Missing", "缺少字段", "This field is required.", "该字段必填。"),
+    "unknown_field": Code(
+        400, "Unknown field", "未知字段", "There is no such field here.", "没有这个字段。"
+    ),
+    "wrong_type": Code(
+        400,
+        "Wrong type",
+        "类型错误",
+        "Expected {needed}, got {has}.",
+        "应为 {needed}，实为 {has}。",
+    ),
+    "out_of_range": Code(
+        400, "Out of range", "超出范围", "Expected {needed}.", "应满足：{needed}。"
+    ),
+    "wrong_format": Code(
+        400, "Wrong format", "格式错误", "Expected {needed}.", "应满足：{needed}。"
+    ),
+    "bad_cursor": Code(
+        400,
+        "Not a cursor of this list",
+        "游标无效",
+        "Send the next value of the page before, unchanged.",
+        "请原样使用上一页返回的 next。",
+    ),
+    "unknown_reference": Code(
+        422,
+        "No such {what}",
+        "{what} 不存在",
+        "There is no {what} {value} that you may use.",
+        "没有可用的 {what}：{value}。",
+    ),
+    "invalid_polygon": Code(
+        422,
+        "Not a valid polygon",
+        "多边形无效",
+        "{reason}. Send a GeoJSON Polygon or MultiPolygon in WGS-84 whose rings do not cross.",
+        "{reason}。请发送 WGS-84 坐标、环不自交的 GeoJSON Polygon 或 MultiPolygon。",
+    ),
+    "wrong_parent": Code(
+        422,
+        "A {kind} cannot lie there",
+        "{kind} 不能位于该处",
+        "Its parent must be one of: {needed}.",
+        "上级应为：{needed}。",
+    ),
+    "licence_required": Code(
+        422,
+        "A valid licence is missing",
+        "缺少有效证照",
+        "Have a {needed} that is valid today verified first.",
+        "请先提交并核验在有效期内的 {needed}。",
+    ),
+    "invalid_calendar": Code(
+        422,
+        "Not a calendar we can use",
+        "日历无法使用",
+        "{reason}",
+        "{reason}",
+    ),
+}
+
+
+class FieldError(Struct, frozen=True):
+    """One field that is wrong. `values` fill the format strings of its code."""
+
+    field: str
+    code: str
+    values: dict[str, Any] = {}
+
+
+class Refusal(Exception):
+    """A request we decline, with a code of `CODES`. Nothing of it has been saved."""
+
+    def __init__(
+        self,
+        code: str,
+        *fields: FieldError,
+        headers: dict[str, str] | None = None,
+        **values: Any,
+    ):
+        super().__init__(code)
+        self.code = code
+        self.fields = fields
+        self.headers = headers or {}
+        self.values = values
+
+
+def not_found() -> Refusal:
+    """The one answer for what is missing and for what the caller may not see."""
+    return Refusal("not_found")
+
+
+def refuse_field(field: str, code: str, **values: Any) -> Refusal:
+    """A refusal for one wrong field, in the status of that field's code."""
+    whole = "invalid" if CODES[code].status == 400 else "unprocessable"
+    if CODES[code].status == 409:
+        return Refusal(
+            code, FieldError(field, code, {"field": field, **values}), field=field, **values
+        )
+    return Refusal(whole, FieldError(field, code, values))

@@ -1,0 +1,278 @@
+"""Needs: what a community asks for, the roles it takes, and the windows it takes them in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, json
+from piccolo.columns import UUID, BigInt, ForeignKey, Integer, Text, Timestamptz, Varchar
+from piccolo.table import Table
+
+from models import accounts, base, engine, errors, outbox, services, values
+from models.places import Place
+
+# Everybody sees what a community asks for.
+PUBLIC = "status = 'open'"
+NeedStatus = Literal["draft", "open", "withdrawn", "closed"]
+
+
+class Need(Table):
+    """What a community asks for. Slots and windows are JSON text: they live and die with it."""
+
+    id = UUID(primary_key=True)
+    place = ForeignKey(Place, null=False)
+    posted_by = ForeignKey(accounts.Account, null=False)
+    service_type = ForeignKey(services.ServiceType, null=False)
+    title_zh = Varchar(length=200, null=False)
+    title_en = Varchar(length=200, null=False)
+    description_zh = Text(null=False)
+    description_en = Text(null=False)
+    lat_e6 = Integer(null=True, default=None)
+    lon_e6 = Integer(null=True, default=None)
+    radius_m = Integer(null=True, default=None)
+    beneficiaries = Integer(null=False)
+    priority = Varchar(length=16, null=False)
+    windows = Text(null=False)
+    slots = Text(null=False)
+    # Basis points: 10000 means every minute of the windows.
+    min_coverage_bp = Integer(null=False)
+    budget_amount = BigInt(null=True, default=None)
+    budget_currency = Varchar(length=3, null=True, default=None)
+    budget_per = Varchar(length=8, null=True, default=None)
+    status = Varchar(length=16, null=False)
+    version = Integer(null=False)
+    created_at = Timestamptz(null=False)
+    updated_at = Timestamptz(null=False)
+
+
+class NeedDraft(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a community asks for.
+
+    `radius_m` null means anywhere (help by phone); a radius needs a `location`, which is the
+    place's own when it is left out. `min_coverage` is the share of the windows that one offering
+    must cover, 0 to 1.
+    """
+
+    service_type: values.Slug
+    place_id: uuid.UUID
+    title: values.Bilingual
+    description: values.BilingualProse = values.BilingualProse()
+    location: values.Point | None = None
+    radius_m: values.Metres | None = None
+    beneficiaries: values.Quantity = 0
+    priority: values.Priority = "normal"
+    windows: Annotated[tuple[values.Window, ...], Meta(min_length=1, max_length=32)]
+    min_coverage: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    budget: values.Price | None = None
+    slots: Annotated[tuple[values.Slot, ...], Meta(min_length=1, max_length=16)]
+    status: Literal["draft", "open"] = "open"
+
+    def __post_init__(self) -> None:
+        if len({slot.role for slot in self.slots}) != len(self.slots):
+            raise ValueError("slots: each role once")
+
+
+class NeedChange(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What may change of a need: everything but its place and service type."""
+
+    title: values.Bilingual | UnsetType = UNSET
+    description: values.BilingualProse | UnsetType = UNSET
+    location: values.Point | UnsetType | None = UNSET
+    radius_m: values.Metres | UnsetType | None = UNSET
+    beneficiaries: values.Quantity | UnsetType = UNSET
+    priority: values.Priority | UnsetType = UNSET
+    windows: Annotated[tuple[values.Window, ...], Meta(min_length=1, max_length=32)] | UnsetType = (
+        UNSET
+    )
+    min_coverage: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    budget: values.Price | UnsetType | None = UNSET
+    slots: Annotated[tuple[values.Slot, ...], Meta(min_length=1, max_length=16)] | UnsetType = UNSET
+    status: Literal["draft", "open"] | UnsetType = UNSET
+
+
+class NeedRecord(Struct, kw_only=True):
+    """A need as it is read."""
+
+    id: uuid.UUID
+    service_type: str
+    place_id: uuid.UUID
+    title: values.Bilingual
+    description: values.BilingualProse
+    location: values.Point | None
+    radius_m: int | None
+    beneficiaries: int
+    priority: values.Priority
+    windows: tuple[values.Window, ...]
+    min_coverage: float
+    budget: values.Price | None
+    slots: tuple[values.Slot, ...]
+    status: NeedStatus
+    version: int
+    created_at: dt.datetime
+    updated_at: dt.datetime
+
+
+async def post(draft: NeedDraft, posted_by: uuid.UUID) -> NeedRecord:
+    """Post a need. Refuses unknown references, and a radius without a centre."""
+    draft = await complete(draft)
+    moment, need_id = base.now(), base.new_id()
+    async with engine.unit_of_work() as work:
+        await Need.insert(
+            Need(
+                id=need_id,
+                place=draft.place_id,
+                posted_by=posted_by,
+                service_type=draft.service_type,
+                version=1,
+                created_at=moment,
+                updated_at=moment,
+                **_columns(draft),
+            )
+        )
+        await outbox.append(work, "need.changed", need_id)
+        return await read(need_id)
+
+
+async def complete(draft: NeedDraft) -> NeedDraft:
+    """Check what a draft refers to, and take the place's location when it names none."""
+    await services.refer("service_type", (draft.service_type,))
+    rows = await engine.fetch("SELECT lat_e6, lon_e6 FROM place WHERE id = $1", draft.place_id)
+    if not rows:
+        raise errors.refuse_field(
+            "place_id", "unknown_reference", what="place", value=str(draft.place_id)
+        )
+    if draft.location is None:
+        draft.location = values.point(rows[0]["lat_e6"], rows[0]["lon_e6"])
+    if draft.radius_m is not None and draft.location is None:
+        raise errors.refuse_field("location", "required")
+    return draft
+
+
+async def change(need: NeedRecord, change: NeedChange) -> NeedRecord:
+    """Apply a change. The caller holds the version it read (If-Match)."""
+    if need.status not in ("draft", "open"):
+        raise errors.Refusal("wrong_state", has=need.status, needed="draft | open")
+    draft = await complete(NeedDraft(**(as_draft(need) | base.given(change))))
+    async with engine.unit_of_work() as work:
+        await base.update(Need, need, _columns(draft))
+        await outbox.append(work, "need.changed", need.id)
+        return await read(need.id)
+
+
+async def withdraw(need: NeedRecord) -> NeedRecord:
+    """Take a need back; it stays readable to the staff of its place as history."""
+    async with engine.unit_of_work() as work:
+        await base.update(Need, need, {"status": "withdrawn"})
+        await outbox.append(work, "need.changed", need.id)
+        return await read(need.id)
+
+
+async def read(need_id: uuid.UUID, sees: accounts.Visibility = accounts.EVERYTHING) -> NeedRecord:
+    """One need, or the not-found refusal: for a missing one and a hidden one alike."""
+    where = base.Where()
+    where.add("id = {}", need_id)
+    sees.restrict(where, PUBLIC, "place", None)
+    rows = await engine.fetch(f"SELECT * FROM need WHERE {where}", *where.args)
+    if not rows:
+        raise errors.not_found()
+    return shape(rows[0])
+
+
+async def browse(
+    sees: accounts.Visibility,
+    *,
+    after: uuid.UUID | None,
+    limit: int,
+    status: str | None = None,
+    service_type: str | None = None,
+    priority: str | None = None,
+    within: uuid.UUID | None = None,
+) -> list[NeedRecord]:
+    """Up to `limit` needs that the caller may see, newest first."""
+    where = base.Where()
+    sees.restrict(where, PUBLIC, "place", None)
+    if status:
+        where.add("status = {}", status)
+    if service_type:
+        where.add("service_type = {}", service_type)
+    if priority:
+        where.add("priority = {}", priority)
+    if within:
+        where.within("place", within)
+    where.page("id", after)
+    rows = await engine.fetch(
+        f"SELECT * FROM need WHERE {where} ORDER BY id DESC LIMIT {int(limit)}",
+        *where.args,
+    )
+    return [shape(row) for row in rows]
+
+
+async def read_many(need_ids: Sequence[uuid.UUID]) -> list[NeedRecord]:
+    """Those of the needs that exist, by id."""
+    if not need_ids:
+        return []
+    rows = await engine.fetch(
+        f"SELECT * FROM need WHERE id IN ({base.placeholders(len(need_ids))}) ORDER BY id",
+        *need_ids,
+    )
+    return [shape(row) for row in rows]
+
+
+async def open_for(service_type: str, sees: accounts.Visibility) -> list[NeedRecord]:
+    """Every open need of a service type that the caller may see."""
+    where = base.Where()
+    where.add("status = 'open' AND service_type = {}", service_type)
+    sees.restrict(where, PUBLIC, "place", None)
+    rows = await engine.fetch(f"SELECT * FROM need WHERE {where} ORDER BY id", *where.args)
+    return [shape(row) for row in rows]
+
+
+def as_draft(need: NeedRecord) -> dict[str, Any]:
+    """A need's own fields, as a draft would state them."""
+    return {name: getattr(need, name) for name in NeedDraft.__struct_fields__}
+
+
+def shape(row: dict[str, Any]) -> NeedRecord:
+    """A row of `need` as a record."""
+    budget = row["budget_amount"] is not None and {
+        "amount": row["budget_amount"],
+        "currency": row["budget_currency"],
+        "per": row["budget_per"],
+    }
+    return base.record(
+        {
+            **row,
+            "place_id": row["place"],
+            "title": {"zh": row["title_zh"], "en": row["title_en"]},
+            "description": {"zh": row["description_zh"], "en": row["description_en"]},
+            "location": values.point(row["lat_e6"], row["lon_e6"]),
+            "min_coverage": row["min_coverage_bp"] / 10_000,
+            "budget": budget or None,
+            "windows": json.decode(row["windows"]),
+            "slots": json.decode(row["slots"]),
+        },
+        NeedRecord,
+    )
+
+
+def _columns(draft: NeedDraft) -> dict[str, Any]:
+    return {
+        "title_zh": draft.title.zh,
+        "title_en": draft.title.en,
+        "description_zh": draft.description.zh,
+        "description_en": draft.description.en,
+        **values.position(draft.location),
+        "radius_m": draft.radius_m,
+        "beneficiaries": draft.beneficiaries,
+        "priority": draft.priority,
+        "windows": base.pack(draft.windows),
+        "slots": base.pack(draft.slots),
+        "min_coverage_bp": round(draft.min_coverage * 10_000),
+        "budget_amount": draft.budget.amount if draft.budget else None,
+        "budget_currency": draft.budget.currency if draft.budget else None,
+        "budget_per": draft.budget.per if draft.budget else None,
+        "status": draft.status,
+    }

@@ -1,0 +1,44 @@
+"""The one Piccolo app: every table, one linear migration history."""
+
+from pathlib import Path
+
+from piccolo.conf.apps import AppConfig
+
+from models import (
+    accounts,
+    answers,
+    needs,
+    offerings,
+    outbox,
+    partners,
+    places,
+    services,
+    snapshots,
+)
+
+TABLES = [
+    places.Place,
+    places.PlaceClosure,
+    accounts.Account,
+    accounts.Role,
+    accounts.Token,
+    partners.Partner,
+    partners.Credential,
+    partners.BlockedPartner,
+    services.ServiceType,
+    offerings.Offering,
+    offerings.OfferingService,
+    offerings.ServiceRecord,
+    needs.Need,
+    snapshots.Snapshot,
+    answers.Answer,
+    outbox.Outbox,
+]
+
+APP_CONFIG = AppConfig(
+    app_name="community",
+    migrations_folder_path=str(Path(__file__).parent / "migrations"),
+    table_classes=TABLES,
+    migration_dependencies=[],
+    commands=[],
+)

@@ -1,0 +1,1 @@
+"""An index over the models, and the match itself."""

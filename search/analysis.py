@@ -1,0 +1,191 @@
+"""The analyzer: what counts as a word, in Chinese and in English, when indexing and when asking.
+
+Texts are folded character by character (NFKD without marks, lower case, traditional to
+simplified), so that a part of a text always folds to a part of the folded text. Latin letters
+and digits make words at spaces and punctuation. A run of Chinese characters is indexed as all
+its characters and pairs of neighbours, so that any part of it can be found, and besides as the
+words of the dictionary, so that a word ranks above the same characters met by chance.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+
+import opencc
+import rjieba
+from msgspec import Struct
+
+WORD_MARK = "_"  # in front of a dictionary word; no folded word contains it
+WHOLE_MARK = "="  # in front of a complete text
+GAP = "|"  # between texts, so that no phrase crosses from one into the next
+MAX_WORDS = 10  # of a query, as on the server; the rest is not read
+_MAX_LETTERS = 64
+_MAX_WHOLE = 128
+
+_HAN = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af"
+_RUN_OF_HAN = re.compile(f"[{_HAN}]")
+_RUN = re.compile(f"([{_HAN}]+)|[^\\W_{_HAN}]+")
+
+
+def signature() -> str:
+    """Names everything the tokens depend on: an index made under another one is worthless."""
+    parts = [f"{name}-{metadata.version(name)}" for name in ("rjieba", "opencc")]
+    return "/".join(["1", f"unicode-{unicodedata.unidata_version}", *parts])
+
+
+class Word(Struct, frozen=True):
+    """A word of a query. `open`: it may go on, the caller is still typing."""
+
+    text: str
+    han: bool
+    open: bool = False
+
+
+class Asked(Struct, frozen=True):
+    """A query, read. `runs` are the Chinese runs that were cut into several words."""
+
+    words: tuple[Word, ...]
+    runs: tuple[str, ...]
+    whole: str
+
+
+class Tokens(Struct, frozen=True):
+    """One searchable field: its tokens in order, and the distinct Latin words among them."""
+
+    stream: str
+    latin: frozenset[str]
+
+
+class Piece(Struct, frozen=True):
+    """A folded run of a text and, for each of its characters, where it came from."""
+
+    text: str
+    han: bool
+    origins: tuple[int, ...]
+
+
+class _Folding(dict[int, str]):
+    """Code point to folded text, filled as characters turn up."""
+
+    def __init__(self) -> None:
+        self._simplify = opencc.OpenCC("t2s").convert
+
+    def __missing__(self, code: int) -> str:
+        self[code] = folded = self._fold(chr(code))
+        return folded
+
+    def _fold(self, char: str) -> str:
+        if unicodedata.category(char) == "Cs":
+            return ""
+        letters = (c for c in unicodedata.normalize("NFKD", char) if not unicodedata.combining(c))
+        # One character at a time: by phrases, a part would convert differently from the whole.
+        return "".join(self._simplify(c) for c in letters).casefold()
+
+
+_folding = _Folding()
+
+
+def fold(text: str) -> str:
+    """The form in which texts are compared."""
+    return text.translate(_folding)
+
+
+def tokens(texts: Iterable[str], wholes: Iterable[str]) -> Tokens:
+    """The tokens of one field. `wholes` are what a query must equal to match it completely."""
+    stream: list[str] = []
+    latin: set[str] = set()
+    dictionary: set[str] = set()
+    for text in texts:
+        stream.append(GAP)
+        for run, han in _runs(fold(text)):
+            if han:
+                stream += _grams(run)
+                dictionary.update(rjieba.cut_for_search(run, False))
+            else:
+                stream.append(run)
+                latin.add(run)
+    stream.append(GAP)
+    stream += sorted(WORD_MARK + word for word in dictionary if len(word) > 1)
+    stream += [mark for text in wholes if (mark := whole(text))]
+    return Tokens(" ".join(stream), frozenset(latin))
+
+
+def grams(word: str) -> list[tuple[int, str]]:
+    """The tokens, with their distances, that stand wherever this Chinese word stands."""
+    if len(word) == 1:
+        return [(0, word)]
+    return [(2 * i, word[i : i + 2]) for i in range(len(word) - 1)]
+
+
+def ask(text: str) -> Asked:
+    """Reads a query: at most MAX_WORDS words; the last one is open unless something follows it."""
+    folded = fold(text)
+    words: list[Word] = []
+    runs: list[str] = []
+    for match in _RUN.finditer(folded):
+        if match[1]:
+            parts = _cut(match[1])
+            words += [Word(part, han=True) for part in parts]
+            if len(parts) > 1:
+                runs.append(match[1])
+        else:
+            still_typing = match.end() == len(folded)
+            words.append(Word(match[0][:_MAX_LETTERS], han=False, open=still_typing))
+    return Asked(tuple(words[:MAX_WORDS]), tuple(runs), whole(text))
+
+
+def is_han(token: str) -> bool:
+    """Whether this token comes from a Chinese run."""
+    return _RUN_OF_HAN.match(token) is not None
+
+
+def whole(text: str) -> str:
+    """The one token that stands for a complete text; empty if there is nothing to search in it."""
+    joined = "·".join(run for run, _ in _runs(fold(text)))
+    return f"{WHOLE_MARK}{joined[:_MAX_WHOLE]}" if joined else ""
+
+
+def pieces(text: str) -> Iterator[Piece]:
+    """The runs of a text with the position of every character, for marking what was found."""
+    folded: list[str] = []
+    origins: list[int] = []
+    for position, char in enumerate(text):
+        part = fold(char)
+        folded.append(part)
+        origins += [position] * len(part)
+    for match in _RUN.finditer("".join(folded)):
+        yield Piece(match[0], match[1] is not None, tuple(origins[match.start() : match.end()]))
+
+
+def _runs(folded: str) -> Iterator[tuple[str, bool]]:
+    for match in _RUN.finditer(folded):
+        if match[1]:
+            yield match[1], True
+        else:
+            yield match[0][:_MAX_LETTERS], False
+
+
+def _grams(run: str) -> Iterator[str]:
+    """Characters and pairs by turns: neighbours in a phrase of pairs are two positions apart."""
+    for position in range(len(run) - 1):
+        yield run[position]
+        yield run[position : position + 2]
+    yield run[-1]
+
+
+def _cut(run: str) -> list[str]:
+    """The words of a Chinese run. Characters the dictionary leaves over stay together: they are
+    names (王芳) or the borders of two words (者食), and apart they would match nearly anything.
+    """
+    words: list[str] = []
+    left_over = False
+    for part in rjieba.cut(run, False):
+        if len(part) == 1 and left_over:
+            words[-1] += part
+        else:
+            words.append(part)
+        left_over = len(part) == 1
+    return words

@@ -1,0 +1,90 @@
+"""What an index holds: one flat document for every space, merchant, volunteer, … and need.
+
+Each searched domain builds its documents with one function, for single updates, rebuilds and
+demo data alike. Here is their form, and the limits that no engine may be asked to bend.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from models import values
+
+Kind = Literal["space", "merchant", "volunteer", "vanguard", "goods", "need"]
+DocumentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+SlugOrNone = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,64}\Z")]
+IdOrNone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
+Text = Annotated[str, Meta(max_length=4000)]
+Weekday = Annotated[int, Meta(ge=1, le=7)]
+# Beyond 2^53 a number no longer survives JSON, and so would not survive the other engine.
+Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+
+
+class BadDocument(Exception):
+    """A document that no engine takes; the text says which field and why."""
+
+
+class Location(Struct, frozen=True):
+    """A WGS-84 position in whole micro-degrees."""
+
+    lat_e6: Annotated[int, Meta(ge=-90_000_000, le=90_000_000)]
+    lon_e6: Annotated[int, Meta(ge=-180_000_000, le=180_000_000)]
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """One searchable thing, with everything that can be searched, filtered, counted or sorted.
+
+    `service_names` are the taxonomy's names in both languages. `places` are the slugs of the
+    place itself and of all places above it. `price` is in minor units, `rating` in hundredths,
+    `created` in seconds. `rank_key` settles every tie, the larger first, so it ought to be
+    unique. What is not `public` is found only by those whose scope covers a place or partner.
+    """
+
+    id: DocumentId
+    kind: Kind
+    version: values.Version
+    title_zh: Text = ""
+    title_en: Text = ""
+    description_zh: Text = ""
+    description_en: Text = ""
+    service_types: Annotated[tuple[values.Slug, ...], Meta(max_length=64)] = ()
+    service_names: Annotated[tuple[Text, ...], Meta(max_length=128)] = ()
+    tags: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
+    community: SlugOrNone = ""
+    community_name: Text = ""
+    places: Annotated[tuple[values.Slug, ...], Meta(max_length=16)] = ()
+    partner: IdOrNone = ""
+    public: bool = False
+    location: Location | None = None
+    capacity: values.Quantity | None = None
+    price: values.Money | None = None
+    rating: Annotated[int, Meta(ge=0, le=500)] = 0
+    weekdays: Annotated[tuple[Weekday, ...], Meta(max_length=7)] = ()
+    status: values.Slug = "active"
+    created: Whole = 0
+    rank_key: Whole = 0
+
+
+def pack(document: Document) -> bytes:
+    """The document as bytes. Refuses (BadDocument) whatever breaks a limit above.
+
+    Structs built in Python are not checked by msgspec, so the bytes are read back: that is the
+    one place where all limits are enforced.
+    """
+    try:
+        packed = msgspec.msgpack.encode(document)
+        unpack(packed)
+    except (msgspec.MsgspecError, UnicodeEncodeError, TypeError, OverflowError) as error:
+        raise BadDocument(str(error)) from error
+    return packed
+
+
+_decoder = msgspec.msgpack.Decoder(Document)
+
+
+def unpack(packed: bytes) -> Document:
+    """The document of these bytes. Refuses (msgspec.MsgspecError) foreign or damaged ones."""
+    return _decoder.decode(packed)

@@ -1,0 +1,156 @@
+"""What is filtered, counted and sorted by, in memory: one row of numbers per document.
+
+A document keeps its row (its slot) for as long as it stays in the index; the text index stores
+the slot, so that what it finds can be looked up here. Readers hold one Columns and never see it
+change: the writer copies it (a few milliseconds for 50,000 documents) and changes the copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.documents import Document
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+ABSENT = int(np.iinfo(np.int64).min)
+PLAIN = ("version", "capacity", "price", "rating", "created", "rank_key")
+CODED = ("kind", "status", "service_types", "tags", "community", "weekdays", "places", "partner")
+
+
+class Codes:
+    """The values of one field as small numbers: a row per document, as wide as the longest.
+
+    Zero is no value. Numbers are given out once and never taken back, so copies share them.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._names: list[str] = [""]
+        self._rows: NDArray[np.int32] = np.zeros((0, 1), np.int32)
+
+    def copy(self) -> Codes:
+        twin = Codes()
+        twin._numbers, twin._names = self._numbers, self._names
+        twin._rows = self._rows.copy()
+        return twin
+
+    def reserve(self, size: int) -> None:
+        self._rows = _grown(self._rows, size)
+
+    def put(self, slot: int, values: Iterable[str]) -> None:
+        """The document of this slot has these values, and no others."""
+        codes = [self._number(value) for value in dict.fromkeys(values) if value]
+        missing = len(codes) - self._rows.shape[1]
+        if missing > 0:
+            self._rows = np.pad(self._rows, ((0, 0), (0, missing)))
+        self._rows[slot] = 0
+        self._rows[slot, : len(codes)] = codes
+
+    def any_of(self, slots: Ints, values: Iterable[str]) -> Bools:
+        """Which of these documents have at least one of the values."""
+        found = np.zeros(len(slots), np.bool_)
+        numbers = [number for value in values if (number := self._numbers.get(value))]
+        for column in range(self._rows.shape[1] if numbers else 0):
+            codes = self._rows[slots, column]
+            for number in numbers:
+                found |= codes == number
+        return found
+
+    def counts(self, slots: Ints, most: int) -> dict[str, int]:
+        """How many of these documents have each value: the `most` frequent, then by name."""
+        found = np.zeros(len(self._names), np.int64)
+        for column in range(self._rows.shape[1]):
+            found += np.bincount(self._rows[slots, column], minlength=len(found))
+        named = [(-int(found[i]), self._names[i]) for i in np.flatnonzero(found) if i > 0]
+        return {name: -count for count, name in sorted(named)[:most]}
+
+    def _number(self, value: str) -> int:
+        number = self._numbers.get(value)
+        if number is None:
+            # The name first: a reader that meets the number must find the name.
+            self._names.append(value)
+            number = self._numbers[value] = len(self._names) - 1
+        return number
+
+
+class Columns:
+    """All columns of one state of the index, and which document sits in which slot."""
+
+    def __init__(self) -> None:
+        self.slots: dict[str, int] = {}
+        self.alive: Bools = np.zeros(0, np.bool_)
+        self.public: Bools = np.zeros(0, np.bool_)
+        self.lat_e6: Ints = np.zeros(0, np.int64)
+        self.lon_e6: Ints = np.zeros(0, np.int64)
+        self.numbers: dict[str, Ints] = {name: np.zeros(0, np.int64) for name in PLAIN}
+        self.codes = {name: Codes() for name in CODED}
+        self._free: list[int] = []
+        self._end = 0
+
+    def copy(self) -> Columns:
+        """The same, to be changed while this one is read."""
+        twin = Columns()
+        twin.slots = dict(self.slots)
+        twin.alive, twin.public = self.alive.copy(), self.public.copy()
+        twin.lat_e6, twin.lon_e6 = self.lat_e6.copy(), self.lon_e6.copy()
+        twin.numbers = {name: column.copy() for name, column in self.numbers.items()}
+        twin.codes = {name: codes.copy() for name, codes in self.codes.items()}
+        twin._free, twin._end = list(self._free), self._end
+        return twin
+
+    def slot_for(self, id: str) -> int:
+        """The slot this document has, or else one for it to take."""
+        slot = self.slots.get(id)
+        if slot is not None:
+            return slot
+        return self._free.pop() if self._free else self._end
+
+    def put(self, slot: int, document: Document) -> None:
+        """Enters a document in this slot, in place of its older version."""
+        self._reserve(slot + 1)
+        self._end = max(self._end, slot + 1)
+        self.slots[document.id] = slot
+        self.alive[slot] = True
+        self.public[slot] = document.public
+        for name, column in self.numbers.items():
+            value = getattr(document, name)
+            column[slot] = ABSENT if value is None else value
+        place = document.location
+        self.lat_e6[slot] = ABSENT if place is None else place.lat_e6
+        self.lon_e6[slot] = ABSENT if place is None else place.lon_e6
+        for name, codes in self.codes.items():
+            value = getattr(document, name)
+            codes.put(slot, (value,) if isinstance(value, str) else map(str, value))
+
+    def drop(self, id: str) -> None:
+        """Forgets a document; its slot will serve another."""
+        slot = self.slots.pop(id)
+        self.alive[slot] = False
+        self._free.append(slot)
+
+    def free_the_rest(self) -> None:
+        """After reading an index: slots that no document took are free."""
+        self._free = [int(slot) for slot in np.flatnonzero(~self.alive[: self._end])]
+
+    def _reserve(self, size: int) -> None:
+        if size <= len(self.alive):
+            return
+        size = max(256, 2 * size)
+        self.alive, self.public = _grown(self.alive, size), _grown(self.public, size)
+        self.lat_e6, self.lon_e6 = _grown(self.lat_e6, size), _grown(self.lon_e6, size)
+        self.numbers = {name: _grown(column, size) for name, column in self.numbers.items()}
+        for codes in self.codes.values():
+            codes.reserve(size)
+
+
+def _grown(column: NDArray[Scalar], size: int) -> NDArray[Scalar]:
+    grown = np.zeros((size, *column.shape[1:]), column.dtype)
+    grown[: len(column)] = column
+    return grown

@@ -1,0 +1,129 @@
+"""The index in use and the one being rebuilt beside it. Belongs to the writing thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from search.documents import Document
+from search.embedded.home import Home
+from search.embedded.store import Store
+from search.engine import Failure, Op, SearchUnavailable, Upsert
+
+
+class Beside:
+    """An index being rebuilt, and the name of its place."""
+
+    def __init__(self, index: str, store: Store) -> None:
+        self.index = index
+        self.store = store
+
+
+class Keeper:
+    """Opens a directory (None: memory) and keeps exactly one index in use in it.
+
+    `empty`: that index began from nothing and has not been filled by a rebuild.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._home = Home(directory) if directory else None
+        self._beside: Beside | None = None
+        try:
+            self._index, self.store, self.empty = self._open()
+        except BaseException:
+            self._close_home()
+            raise
+
+    def write(self, batches: Sequence[Sequence[Op]]) -> list[tuple[Failure, ...]]:
+        """Makes batches of writes searchable, all or none of them; their failures in order."""
+        try:
+            failures = [tuple(self.store.stage(ops)) for ops in batches]
+            self.store.publish()
+        except BaseException:
+            self.store.revert()
+            raise
+        if self._beside is not None:
+            for ops in batches:
+                self._beside.store.stage(ops)
+        return failures
+
+    def begin_rebuild(self) -> Beside:
+        """Starts an empty index beside the one in use, in place of any other."""
+        if self._beside is not None:
+            self.drop(self._beside)
+        index = self._home.begin() if self._home else ""
+        self._beside = Beside(index, self._store(index))
+        return self._beside
+
+    def add(self, beside: Beside, documents: Sequence[Document]) -> tuple[Failure, ...]:
+        """Adds documents to the index beside, unless it has seen newer ones."""
+        self._check(beside)
+        return tuple(beside.store.stage([Upsert(document) for document in documents]))
+
+    def swap(self, beside: Beside) -> None:
+        """Puts the index beside in the place of the one in use."""
+        self._check(beside)
+        beside.store.publish()
+        if self._home is not None:
+            self._home.adopt(beside.index, complete=True)
+        old, self.store = self.store, beside.store
+        self._index, self.empty, self._beside = beside.index, False, None
+        self._discard(old)
+
+    def drop(self, beside: Beside) -> None:
+        """Gives up the index beside, unless it is in use or gone already."""
+        if self._beside is beside:
+            self._beside = None
+            self._discard(beside.store)
+
+    def close(self) -> None:
+        """Lets go of everything."""
+        if self._beside is not None:
+            self.drop(self._beside)
+        self.store.close()
+        self._close_home()
+
+    def _open(self) -> tuple[str, Store, bool]:
+        if self._home is None:
+            return "", Store(None), True
+        state = self._home.state()
+        if state is not None:
+            try:
+                store = self._store(state.index)
+            except BaseException as error:
+                if not _is_damage(error):
+                    raise
+            else:
+                self._home.sweep(keep=state.index)
+                return state.index, store, not state.complete
+        index = self._home.begin()
+        self._home.sweep(keep=index)
+        self._home.adopt(index, complete=False)
+        return index, self._store(index), True
+
+    def _store(self, index: str) -> Store:
+        return Store(self._home.path(index) if self._home else None)
+
+    def _discard(self, store: Store) -> None:
+        store.close()
+        if self._home is not None:
+            self._home.sweep(keep=self._index)
+
+    def _check(self, beside: Beside) -> None:
+        if self._beside is not beside:
+            raise SearchUnavailable("this rebuild was finished, aborted or overtaken")
+
+    def _close_home(self) -> None:
+        if self._home is not None:
+            self._home.close()
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether opening failed because of what the files contain.
+
+    Damaged files make tantivy raise ValueError or panic; a panic is not even an Exception.
+    """
+    kinds = (ValueError, OSError, KeyError, msgspec.MsgspecError)
+    return isinstance(error, kinds) or type(error).__name__ == "PanicException"

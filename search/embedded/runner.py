@@ -1,0 +1,193 @@
+"""The embedded engine: threads around the Keeper of the index.
+
+Searches run on a small pool, writes on one thread. The writing thread takes everything that is
+waiting, makes it searchable with one commit, and then answers all of it: a burst of small writes
+costs hardly more than one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from search.documents import Document
+from search.embedded import finding
+from search.embedded.keeper import Beside, Keeper
+from search.embedded.store import View
+from search.engine import Failure, Health, Op, Page, Query, Receipt, Scope, SearchUnavailable
+
+T = TypeVar("T")
+
+_READERS = 2
+_MAX_RECEIPTS = 1000  # remembered after their batch is done; older ones count as done
+_MAX_TOGETHER = 64  # batches in one commit
+
+
+class _Batch:
+    """Writes waiting to become searchable."""
+
+    def __init__(self, ops: Sequence[Op]) -> None:
+        self.ops = ops
+        self.done: Future[tuple[Failure, ...]] = Future()
+
+
+class _Task:
+    """Anything else that only the writing thread may do."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.run = run
+
+
+class Embedded:
+    """See engine.SearchEngine. Opening reads all documents once: about a second for 50,000."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._keeper = Keeper(directory)
+        self._closed = False
+        self._receipts: OrderedDict[int, Future[tuple[Failure, ...]]] = OrderedDict()
+        self._last_receipt = 0
+        self._jobs: queue.SimpleQueue[_Batch | _Task | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="search-reader")
+        self._writer = threading.Thread(target=self._write, name="search-writer", daemon=True)
+        self._writer.start()
+
+    async def search(self, query: Query, scope: Scope) -> Page:
+        """One page of what matches the query within the scope."""
+        view = self._view()
+        return await self._on_reader(lambda: finding.find(view, query, scope))
+
+    async def multi(self, queries: Sequence[Query], scope: Scope) -> list[Page]:
+        """Several queries of one caller, answered from one state of the index."""
+        view = self._view()
+        return await self._on_reader(lambda: [finding.find(view, q, scope) for q in queries])
+
+    async def suggest(self, text: str, scope: Scope, limit: int) -> list[str]:
+        """Titles within the scope that continue or resemble what has been typed so far."""
+        view = self._view()
+        return await self._on_reader(lambda: finding.suggest(view, text, scope, limit))
+
+    async def apply(self, ops: Sequence[Op]) -> Receipt:
+        """Accepts writes and returns at once; they are searchable after wait."""
+        self._view()
+        batch = _Batch(ops)
+        self._last_receipt += 1
+        self._receipts[self._last_receipt] = batch.done
+        while len(self._receipts) > _MAX_RECEIPTS and next(iter(self._receipts.values())).done():
+            self._receipts.popitem(last=False)
+        self._jobs.put(batch)
+        return Receipt((self._last_receipt,))
+
+    async def wait(self, receipt: Receipt) -> tuple[Failure, ...]:
+        """Returns when the batch is searchable, with the documents that had to be left out."""
+        self._view()
+        waiting = [self._receipts[task] for task in receipt.tasks if task in self._receipts]
+        # A caller that gives up must not cancel the batch itself.
+        done = [await asyncio.shield(asyncio.wrap_future(future)) for future in waiting]
+        return tuple(failure for failures in done for failure in failures)
+
+    async def begin_rebuild(self) -> EmbeddedRebuild:
+        """Starts an empty index beside this one; an unfinished earlier one is dropped."""
+        beside = await self.on_writer(self._keeper.begin_rebuild)
+        return EmbeddedRebuild(self, self._keeper, beside)
+
+    async def versions(self) -> dict[str, int]:
+        """The version of every document in the index."""
+        return await self._on_reader(self._view().versions)
+
+    async def health(self) -> Health:
+        """How many documents are in, how many batches are waiting, and whether to rebuild."""
+        documents = len(self._view().columns.slots)
+        return Health(documents=documents, pending=self._jobs.qsize(), empty=self._keeper.empty)
+
+    async def close(self) -> None:
+        """Finishes the writes accepted so far and lets go of everything. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+            await self._on_reader(self._writer.join)
+            self._readers.shutdown()
+
+    async def on_writer(self, work: Callable[[], T]) -> T:
+        """What this returns on the writing thread, in turn with the writes."""
+        self._view()
+        done: Future[T] = Future()
+        self._jobs.put(_Task(lambda: _settle(done, work)))
+        return await asyncio.shield(asyncio.wrap_future(done))
+
+    async def _on_reader(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    def _view(self) -> View:
+        if self._closed:
+            raise SearchUnavailable("the search engine is closed")
+        return self._keeper.store.view
+
+    def _write(self) -> None:
+        job = self._jobs.get()
+        while job is not None:
+            batches: list[_Batch] = []
+            while isinstance(job, _Batch):
+                batches.append(job)
+                if len(batches) == _MAX_TOGETHER or self._jobs.empty():
+                    break
+                job = self._jobs.get()
+            if batches:
+                self._write_together(batches)
+            if isinstance(job, _Task):
+                job.run()
+            if job is not None:
+                job = self._jobs.get()
+        self._keeper.close()
+
+    def _write_together(self, batches: Sequence[_Batch]) -> None:
+        try:
+            failures = self._keeper.write([batch.ops for batch in batches])
+        except BaseException as error:
+            for batch in batches:
+                batch.done.set_exception(_unavailable(error))
+            return
+        for batch, failed in zip(batches, failures, strict=True):
+            batch.done.set_result(failed)
+
+
+class EmbeddedRebuild:
+    """See engine.Rebuild."""
+
+    def __init__(self, engine: Embedded, keeper: Keeper, beside: Beside) -> None:
+        self._engine = engine
+        self._keeper = keeper
+        self._beside = beside
+
+    async def add(self, documents: Sequence[Document]) -> tuple[Failure, ...]:
+        """Adds documents, unless a newer version has arrived by apply."""
+        return await self._engine.on_writer(lambda: self._keeper.add(self._beside, documents))
+
+    async def commit(self) -> None:
+        """Puts the new index in the place of the old one, between two searches."""
+        await self._engine.on_writer(lambda: self._keeper.swap(self._beside))
+
+    async def abort(self) -> None:
+        """Drops the new index. Does nothing after commit."""
+        await self._engine.on_writer(lambda: self._keeper.drop(self._beside))
+
+
+def _settle(done: Future[T], work: Callable[[], T]) -> None:
+    try:
+        done.set_result(work())
+    except BaseException as error:
+        done.set_exception(_unavailable(error))
+
+
+def _unavailable(error: BaseException) -> SearchUnavailable:
+    """The writing thread must outlive whatever happens, also a panic inside tantivy."""
+    if isinstance(error, SearchUnavailable):
+        return error
+    unavailable = SearchUnavailable(f"the index could not be written: {error}")
+    unavailable.__cause__ = error
+    return unavailable

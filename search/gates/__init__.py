@@ -1,0 +1,50 @@
+"""The gates: what must hold, for the exact windows, before an offering may serve a slot.
+
+`facts` are what is compared (and what a snapshot stores), `rules` say yes or no, `reasons` name
+each failed gate with the values compared and the smallest change that would open it, and
+`changes` makes that change. Pure: values in, values out, integers only.
+
+Visibility is not here: it belongs to the caller's query.
+"""
+
+from search.gates.changes import apply_mend
+from search.gates.distance import distance_m
+from search.gates.facts import Licence, NeedFacts, OfferingFacts
+from search.gates.reasons import Failure, Mend, why
+from search.gates.rules import (
+    GATES,
+    Case,
+    asked,
+    case_of,
+    coverage,
+    failing,
+    holds,
+    left,
+    passes,
+    per_year,
+    spoken,
+    weekly_minutes,
+)
+
+__all__ = [
+    "GATES",
+    "Case",
+    "Failure",
+    "Licence",
+    "Mend",
+    "NeedFacts",
+    "OfferingFacts",
+    "apply_mend",
+    "asked",
+    "case_of",
+    "coverage",
+    "distance_m",
+    "failing",
+    "holds",
+    "left",
+    "passes",
+    "per_year",
+    "spoken",
+    "weekly_minutes",
+    "why",
+]

@@ -1,0 +1,196 @@
+"""Rank: which offerings fit each slot of a need, why, and why not the others; and the reverse."""
+
+from __future__ import annotations
+
+import heapq
+import uuid
+from collections import Counter
+
+import msgspec
+from msgspec import Struct
+
+from models import accounts, needs, offerings, places, services, snapshots, values
+from search import candidates, scoring
+from search.gates import NeedFacts, OfferingFacts
+from search.scoring import Exclusion, Match, Weights
+
+
+class Funnel(Struct, frozen=True):
+    """How many of the offerings looked at a gate keeps out, and how many it keeps out alone."""
+
+    gate: str
+    excluded: int
+    alone: int
+
+
+class SlotRanking(Struct, frozen=True):
+    """The answer for one slot: the best matches, and, when asked for, who was left out and why.
+
+    `excluded` lists near misses first (one gate shut), each group by the score it would have;
+    `excluded_total` and `funnel` count all that were looked at.
+    """
+
+    role: str
+    matches: tuple[Match, ...]
+    excluded: tuple[Exclusion, ...] | None
+    excluded_total: int | None
+    funnel: tuple[Funnel, ...] | None
+
+
+class Compared(Struct, frozen=True):
+    """One offering that was shown, with all that was compared."""
+
+    slot: values.Slot
+    offering: OfferingFacts
+    match: Match
+
+
+class Content(Struct, frozen=True):
+    """What a snapshot keeps of a ranking: enough to work it out again."""
+
+    need: NeedFacts
+    weights: Weights
+    compared: tuple[Compared, ...]
+
+
+class Ranking(Struct, frozen=True):
+    """The answer for a need, and what it was worked out from."""
+
+    slots: tuple[SlotRanking, ...]
+    content: Content
+
+
+class NeedMatch(Struct, frozen=True):
+    """A need that an offering fits, and in which role."""
+
+    need_id: str
+    role: str
+    match: Match
+
+
+class Replay(Struct, frozen=True):
+    """A stored comparison worked out again: each score then and now."""
+
+    same: bool
+    scores: tuple[tuple[str, int, int], ...]
+
+
+async def rank(
+    need: NeedFacts,
+    place: uuid.UUID,
+    slots: tuple[values.Slot, ...],
+    sees: accounts.Visibility,
+    *,
+    limit: int,
+    excluded: bool,
+) -> Ranking:
+    """The best `limit` offerings for each slot; with `excluded`, also who was left out and why."""
+    (service,) = await services.refer("service_type", (need.service_type,))
+    weights = candidates.weights_of(service)
+    ranked, compared = [], []
+    for slot in slots:
+        fitting = await candidates.fitting(need, place, slot.kind, sees)
+        shown = _best(need, slot, fitting, weights, limit)
+        compared += [Compared(slot, offering, match) for offering, match in shown]
+        matches = tuple(match for _, match in shown)
+        if excluded:
+            around = await candidates.nearby(need, place, slot.kind, sees)
+            known = {offering.id: offering for offering in (*around, *fitting)}
+            ranked.append(_with_excluded(need, slot, list(known.values()), weights, matches, limit))
+        else:
+            ranked.append(SlotRanking(slot.role, matches, None, None, None))
+    return Ranking(tuple(ranked), Content(need, weights, tuple(compared)))
+
+
+async def keep(need_id: uuid.UUID, ranking: Ranking) -> str:
+    """Store what was compared; the same comparison is stored once. Answers its digest."""
+    return await snapshots.keep(need_id, msgspec.json.encode(ranking.content, order="sorted"))
+
+
+def replay(content: bytes) -> Replay:
+    """Work a stored comparison out again from what was kept of it."""
+    kept = msgspec.json.decode(content, type=Content)
+    scores = []
+    for entry in kept.compared:
+        again = scoring.evaluate(kept.need, entry.slot, entry.offering, kept.weights)
+        now = again.score if isinstance(again, Match) else -1
+        scores.append((entry.offering.id, entry.match.score, now))
+    return Replay(all(then == now for _, then, now in scores), tuple(scores))
+
+
+async def needs_for(
+    offering: offerings.OfferingRecord, sees: accounts.Visibility, *, limit: int
+) -> list[NeedMatch]:
+    """The open needs that an offering fits, best first: the same scores as the other way round."""
+    found = []
+    for service in await services.refer("service_types", offering.service_types):
+        weights = candidates.weights_of(service)
+        asking = await needs.open_for(service.slug, sees)
+        at = {need.place_id for need in asking}
+        compared = await candidates.by_place(offering.id, at)
+        zones = await places.timezones(at)
+        for need in asking:
+            facts = candidates.need_facts(need, zones[need.place_id])
+            for slot in need.slots:
+                match = scoring.evaluate(facts, slot, compared[need.place_id], weights)
+                if isinstance(match, Match):
+                    found.append(NeedMatch(str(need.id), slot.role, match))
+    found.sort(key=lambda entry: (*scoring.sort_key(entry.match)[:2], entry.need_id, entry.role))
+    return found[:limit]
+
+
+def _best(
+    need: NeedFacts,
+    slot: values.Slot,
+    fitting: list[OfferingFacts],
+    weights: Weights,
+    limit: int,
+) -> list[tuple[OfferingFacts, Match]]:
+    """Rank all by key alone, then explain the few that are shown."""
+    keyed = (
+        (key, offering)
+        for offering in fitting
+        if (key := scoring.rank_key(need, slot, offering, weights)) is not None
+    )
+    shown = []
+    for _, offering in heapq.nsmallest(limit, keyed, key=lambda pair: pair[0]):
+        match = scoring.evaluate(need, slot, offering, weights)
+        assert isinstance(match, Match)
+        shown.append((offering, match))
+    return shown
+
+
+def _with_excluded(
+    need: NeedFacts,
+    slot: values.Slot,
+    around: list[OfferingFacts],
+    weights: Weights,
+    matches: tuple[Match, ...],
+    limit: int,
+) -> SlotRanking:
+    out = {
+        offering: result
+        for offering in around
+        if isinstance(result := scoring.evaluate(need, slot, offering, weights), Exclusion)
+    }
+    shut: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    for exclusion in out.values():
+        shut.update(exclusion.gates)
+        if len(exclusion.gates) == 1:
+            alone.update(exclusion.gates)
+    nearest = heapq.nsmallest(
+        limit,
+        out.items(),
+        key=lambda item: (len(item[1].gates), -item[1].would_score, item[1].offering_id),
+    )
+    explained = tuple(
+        scoring.evaluate(need, slot, offering, weights, explain=True) for offering, _ in nearest
+    )
+    return SlotRanking(
+        slot.role,
+        matches,
+        tuple(entry for entry in explained if isinstance(entry, Exclusion)),
+        len(out),
+        tuple(Funnel(gate, count, alone[gate]) for gate, count in shut.most_common()),
+    )

@@ -1,0 +1,64 @@
+"""Needs as search documents: one builder for single updates, rebuilds and demo data."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import json
+
+from models import base, engine
+from search import engine as index
+from search import places
+from search.documents import Document, Location
+
+
+async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
+    """What brings the index up to date for these needs; withdrawn and closed ones leave it."""
+    if not ids:
+        return []
+    rows = await engine.fetch(
+        f"SELECT * FROM need WHERE id IN ({base.placeholders(len(ids))})", *ids
+    )
+    found = {str(row["id"]): row for row in rows}
+    where = await places.lineages([row["place"] for row in rows])
+    names = await places.service_names()
+    ops: list[index.Op] = []
+    for key in map(str, ids):
+        row = found.get(key)
+        if row is None or row["status"] in ("withdrawn", "closed"):
+            ops.append(index.Delete(key, row["version"] if row else 1))
+        else:
+            ops.append(index.Upsert(_document(row, where[str(row["place"])], names)))
+    return ops
+
+
+def _document(
+    row: dict[str, Any], lineage: places.Lineage, names: dict[str, tuple[str, ...]]
+) -> Document:
+    windows = json.decode(row["windows"])
+    located = row["lat_e6"] is not None and row["lon_e6"] is not None
+    identity = uuid.UUID(str(row["id"]))
+    return Document(
+        id=str(identity),
+        kind="need",
+        version=row["version"],
+        title_zh=row["title_zh"],
+        title_en=row["title_en"],
+        description_zh=row["description_zh"],
+        description_en=row["description_en"],
+        service_types=(row["service_type"],),
+        service_names=names.get(row["service_type"], ()),
+        community=lineage.community,
+        community_name=lineage.community_name,
+        places=lineage.ids,
+        public=row["status"] == "open",
+        location=Location(row["lat_e6"], row["lon_e6"]) if located else None,
+        capacity=row["beneficiaries"],
+        price=row["budget_amount"],
+        weekdays=tuple(sorted({day for window in windows for day in window["days"]})),
+        status=row["status"],
+        created=places.seconds(identity),
+        rank_key=places.rank(identity),
+    )

@@ -1,0 +1,68 @@
+"""What documents say of where they belong, and of the services they name."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from models import base, engine, services
+
+
+class Lineage(Struct, frozen=True):
+    """A place and everything above it: ids for the scope, the community for facet and text."""
+
+    ids: tuple[str, ...]
+    community: str
+    community_name: str
+
+
+async def lineages(place_ids: Sequence[Any]) -> dict[str, Lineage]:
+    """The lineage of each place, by its id."""
+    asked = sorted({str(place) for place in place_ids})
+    if not asked:
+        return {}
+    rows = await engine.fetch(
+        "SELECT c.descendant, c.ancestor, p.kind, p.slug, p.name_zh, p.name_en"
+        " FROM place_closure c JOIN place p ON p.id = c.ancestor"
+        f" WHERE c.descendant IN ({base.placeholders(len(asked))}) ORDER BY c.depth",
+        *asked,
+    )
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(str(row["descendant"]), []).append(row)
+    return {place: _lineage(above) for place, above in grouped.items()}
+
+
+def _lineage(above: list[dict[str, Any]]) -> Lineage:
+    community = next((row for row in above if row["kind"] == "community"), None)
+    return Lineage(
+        tuple(str(row["ancestor"]) for row in above),
+        community["slug"] if community else "",
+        f"{community['name_zh']} {community['name_en']}" if community else "",
+    )
+
+
+async def service_names() -> dict[str, tuple[str, ...]]:
+    """What each service type is called, with its synonyms, in both languages."""
+    return {
+        service.slug: (
+            service.name.zh,
+            service.name.en,
+            *service.synonyms.zh,
+            *service.synonyms.en,
+        )
+        for service in await services.every()
+    }
+
+
+def seconds(identity: uuid.UUID) -> int:
+    """When a UUIDv7 was made, in Unix seconds."""
+    return (identity.int >> 80) // 1000
+
+
+def rank(identity: uuid.UUID) -> int:
+    """The tie-breaker of a UUIDv7: its 48-bit time, so that the newer comes first."""
+    return identity.int >> 80

@@ -1,0 +1,116 @@
+"""The week as an integer: one bit a minute, a quarter-hour or a 3-hour block.
+
+Bit 0 begins on Monday 00:00 at UTC+8; what runs past Sunday midnight goes on at bit 0.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+from models.values import Window
+from search.windows import civil
+from search.windows.intervals import Interval
+
+WEEK = 7 * civil.DAY
+QUARTER = 15
+BLOCK = 180
+
+CHINA = 8 * 60  # minutes east of UTC
+_MONDAY = 3 * civil.DAY + CHINA  # 1970-01-01 was a Thursday
+
+
+def pattern(times: Iterable[Interval]) -> tuple[tuple[int, int], ...]:
+    """(mask, count) pairs: the minutes of the week in `mask` are asked for `count` times."""
+    seen: Counter[Interval] = Counter()
+    for start, end in times:
+        for piece in range(start, end, civil.DAY):
+            seen[((piece + _MONDAY) % WEEK, min(end - piece, civil.DAY))] += 1
+    found: list[tuple[int, int]] = []
+    for (position, length), count in sorted(seen.items()):
+        mask = _ring(position, length, WEEK)
+        for at, (other, times_asked) in enumerate(found):
+            if times_asked == count and not other & mask:
+                found[at] = (other | mask, count)
+                break
+        else:
+            found.append((mask, count))
+    return tuple(found)
+
+
+def steady(availability: Iterable[Window], first: dt.date, last: dt.date) -> int | None:
+    """The minutes of the week that are open in each week from `first` to `last`.
+
+    None if a date limit, an exception or a change of the clock makes the weeks differ.
+    """
+    mask = 0
+    for window in availability:
+        offset = civil.fixed_offset(window.timezone, first, last)
+        if (
+            offset is None
+            or (window.from_ is not None and window.from_ > first)
+            or (window.until is not None and window.until < last)
+            or any(first <= day <= last for day in window.except_)
+        ):
+            return None
+        mask |= _open_minutes(window.days, window.start, window.end, offset)
+    return mask
+
+
+@lru_cache(maxsize=8192)
+def _open_minutes(days: tuple[int, ...], start: str, end: str, offset: int) -> int:
+    begins, ends = civil.hours(Window(days=days, start=start, end=end))
+    mask = 0
+    for day in days:
+        mask |= _ring((day - 1) * civil.DAY + begins - offset + CHINA, ends - begins, WEEK)
+    return mask
+
+
+def blocks_of_offering(availability: Iterable[Window], step: int) -> int:
+    """The week's blocks of `step` minutes (QUARTER or BLOCK) in which it may be open at all.
+
+    Rounded outwards, widened to every offset of the zone, without dates and bookings: a stored
+    mask stays true until the availability changes.
+    """
+    mask = 0
+    for window in availability:
+        least, most = civil.offset_range(window.timezone)
+        start, end = civil.hours(window)
+        for day in window.days:
+            midnight = (day - 1) * civil.DAY + CHINA
+            mask |= _blocks(midnight + start - most, midnight + end - least, step)
+    return mask
+
+
+def blocks_of_times(times: Iterable[Interval], step: int) -> int:
+    """The week's blocks of `step` minutes that any of these times touches."""
+    mask = 0
+    for start, end in times:
+        mask |= _blocks(start + _MONDAY, end + _MONDAY, step)
+    return mask
+
+
+def may_cover(need: int, offering: int, share: int) -> bool:
+    """The first cut: False only if the calendar cannot give `share` (0..10000) of the need.
+
+    Both masks have the same step. Who covers a need whole is open in each block it touches.
+    """
+    if share >= 10_000:
+        return need & offering == need
+    return share <= 0 or not need or need & offering != 0
+
+
+def _blocks(start: int, end: int, step: int) -> int:
+    first, after = start // step, -(-end // step)
+    return _ring(first, after - first, WEEK // step)
+
+
+def _ring(position: int, length: int, size: int) -> int:
+    """`length` bits from `position` on, going round after `size`."""
+    full = (1 << size) - 1
+    if length >= size:
+        return full
+    bits = ((1 << length) - 1) << position % size
+    return (bits | bits >> size) & full

@@ -1,0 +1,100 @@
+"""Fixtures: every test that touches data runs on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from models import engine, migrate
+from tests import databases, postgres, towns
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server of our own for the whole run."""
+    with postgres.server() as server:
+        yield server
+
+
+class Template(Struct):
+    """A database to copy: migrated only, or with the setting of `tests/towns.py`."""
+
+    where: str
+    setting: towns.Setting | None
+
+
+@pytest.fixture(scope="session")
+async def templates(
+    postgres_server: postgres.Server, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], Template]:
+    """One template per engine and name."""
+    made = {}
+    for name in ("migrated", "settled"):
+        path = tmp_path_factory.mktemp("template") / f"{name}.sqlite"
+        await postgres_server.create_database(name)
+        for kind, where, url in (
+            ("sqlite", str(path), f"sqlite:///{path}"),
+            ("postgres", name, postgres_server.url(name)),
+        ):
+            made[kind, name] = Template(where, await _prepare(url, name == "settled"))
+    return made
+
+
+async def _prepare(url: str, settled: bool) -> towns.Setting | None:
+    async with databases.in_use(engine.open_engine(url)):
+        await migrate.migrate()
+        return await towns.settle() if settled else None
+
+
+@contextlib.asynccontextmanager
+async def _copy(kind: str, template: Template, server: postgres.Server) -> AsyncIterator[str]:
+    if kind == "sqlite":
+        with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
+            shutil.copy(template.where, f"{directory}/test.sqlite")
+            yield f"sqlite:///{directory}/test.sqlite"
+        return
+    database = f"test_{uuid.uuid4().hex}"
+    await server.create_database(database, template.where)
+    try:
+        yield server.url(database)
+    finally:
+        await server.drop_database(database)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def db(
+    request: pytest.FixtureRequest,
+    templates: dict[tuple[str, str], Template],
+    postgres_server: postgres.Server,
+) -> AsyncIterator[engine.Engine]:
+    """A migrated database in use, empty but for the taxonomy; once per engine."""
+    template = templates[request.param, "migrated"]
+    async with (
+        _copy(request.param, template, postgres_server) as url,
+        databases.in_use(engine.open_engine(url)) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def town(
+    request: pytest.FixtureRequest,
+    templates: dict[tuple[str, str], Template],
+    postgres_server: postgres.Server,
+    tmp_path: Path,
+) -> AsyncIterator[towns.Town]:
+    """The whole application on a copy of the setting; once per engine."""
+    template = templates[request.param, "settled"]
+    assert template.setting
+    async with (
+        _copy(request.param, template, postgres_server) as url,
+        towns.running_town(url, tmp_path, template.setting) as opened,
+    ):
+        yield opened
