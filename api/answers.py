@@ -36,14 +36,12 @@ def fields_of(record: type[msgspec.Struct], wanted: str | None) -> frozenset[str
 
 
 def sparse(value: Any, names: frozenset[str] | None) -> Any:
-    """A record with only the named fields; `id` always stays."""
+    """A record with only the named fields; `id` always stays, what is not disclosed never shows."""
     if names is None:
         return value
-    return {
-        name: getattr(value, name)
-        for name in value.__struct_fields__
-        if name in names or name == "id"
-    }
+    chosen = {name: getattr(value, name) for name in value.__struct_fields__ if name in names}
+    shown = {name: field for name, field in chosen.items() if field is not msgspec.UNSET}
+    return {"id": value.id, **shown}
 
 
 def etag(version: int) -> str:

@@ -12,6 +12,7 @@ from litestar.di import Provide
 from api import (
     accounts,
     auth,
+    calendars,
     errors,
     finding,
     health,
@@ -58,6 +59,7 @@ def create_app(options: settings.Settings) -> Litestar:
             partners.PartnerController,
             offerings.OfferingController,
             needs.NeedController,
+            calendars.CalendarController,
             matches.MatchController,
             finding.SearchController,
         ],

@@ -20,7 +20,7 @@ import uvicorn
 
 from api import doctor, progress, worker
 from api.app import create_app
-from models import demo, engine, migrate, settings
+from models import demo, engine, errors, migrate, settings
 from search import engine as index
 from search import sync
 
@@ -100,10 +100,10 @@ def serve(options: settings.Settings, _: Any) -> int:
     listening = _listen(options.host, options.port)
     with contextlib.closing(listening):
         _make_directory(options.data)
-        asyncio.run(_prepare(options))
+        is_demo = asyncio.run(_prepare(options))
         host, port = listening.getsockname()[:2]
         shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared
-        _greet(f"http://{shown_host}:{port}", options)
+        _greet(f"http://{shown_host}:{port}", is_demo)
         config = uvicorn.Config(
             create_app(options),
             lifespan="on",
@@ -161,12 +161,14 @@ def _make_directory(directory: Path) -> None:
         ) from None
 
 
-async def _prepare(options: settings.Settings) -> None:
+async def _prepare(options: settings.Settings) -> bool:
+    """Migrate, fill an empty database with the demo town; answers whether it is a demo."""
     async with opened(options):
         await migrate.migrate()
         if options.demo and await demo.wanted():
             with progress.shown("Loading the demo town") as report:
                 await demo.load(report)
+        return await demo.present()
 
 
 @contextlib.asynccontextmanager
@@ -183,9 +185,9 @@ async def opened(
         await database.close()
 
 
-def _greet(address: str, options: settings.Settings) -> None:
+def _greet(address: str, is_demo: bool) -> None:
     print(f"Community Partners is at {address}  (API documentation: {address}/docs)")
-    if options.demo:
+    if is_demo:
         print(f"Demo accounts, password {demo.PASSWORD}: {', '.join(demo.LOGINS)}")
     sys.stdout.flush()
 
@@ -210,7 +212,12 @@ def load_demo(options: settings.Settings, given: Any) -> int:
         async with opened(options):
             await migrate.migrate()
             if given.reset:
-                await demo.reset()
+                try:
+                    await demo.reset()
+                except errors.Refusal:
+                    raise Trouble(
+                        "there are accounts that are not of the demo town; nothing was deleted"
+                    ) from None
             if not await demo.wanted():
                 raise Trouble("the database is not empty; use an empty one, or demo --reset")
             with progress.shown("Loading the demo town") as report:

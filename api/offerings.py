@@ -109,7 +109,7 @@ class OfferingController(Controller):
         data: JSONBody[offerings.OfferingChange],
     ) -> Response[offerings.OfferingRecord]:
         """Change an offering. Needs If-Match. Credentials stated unchanged stay verified."""
-        offering = await _own(request, offering_id)
+        offering = await own_offering(request, offering_id)
         answers.require_match(request, offering.version)
         return answers.changed(await offerings.change(offering, data))
 
@@ -124,7 +124,7 @@ class OfferingController(Controller):
         self, request: StrictRequest, offering_id: FromPath[uuid.UUID]
     ) -> Response[offerings.OfferingRecord]:
         """Take an offering back for good. Needs If-Match."""
-        offering = await _own(request, offering_id)
+        offering = await own_offering(request, offering_id)
         answers.require_match(request, offering.version)
         return answers.changed(await offerings.withdraw(offering))
 
@@ -166,7 +166,8 @@ async def _may_offer(request: StrictRequest, drafts: list[offerings.OfferingDraf
         )
 
 
-async def _own(request: StrictRequest, offering_id: uuid.UUID) -> offerings.OfferingRecord:
+async def own_offering(request: StrictRequest, offering_id: uuid.UUID) -> offerings.OfferingRecord:
+    """An offering that the caller may change: its partner's people, or who decides there."""
     offering = await offerings.read(offering_id, accounts.visibility(request.user))
     await accounts.require(
         request.user,

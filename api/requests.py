@@ -42,7 +42,7 @@ async def known_query(request: Request[Any, Any, Any]) -> None:
     if known is None:
         parameters = handler.parsed_fn_signature.parameters
         known = frozenset(
-            (getattr(p.kwarg_definition, "query", None) or name) for name, p in parameters.items()
+            (getattr(p.kwarg_definition, "name", None) or name) for name, p in parameters.items()
         )
         handler.opt["_query"] = known
     unknown = sorted(set(request.query_params) - known)

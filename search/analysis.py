@@ -32,8 +32,9 @@ _RUN = re.compile(f"([{_HAN}]+)|[^\\W_{_HAN}]+")
 
 def signature() -> str:
     """Names everything the tokens depend on: an index made under another one is worthless."""
-    parts = [f"{name}-{metadata.version(name)}" for name in ("rjieba", "opencc")]
-    return "/".join(["1", f"unicode-{unicodedata.unidata_version}", *parts])
+    versions = [f"{name}-{metadata.version(name)}" for name in ("rjieba", "opencc")]
+    sample = tokens(["王芳的圖書館3号门", "Qiáobei’s tool-room ½"], ["图书馆, Café"])
+    return "/".join([f"unicode-{unicodedata.unidata_version}", *versions, sample.stream])
 
 
 class Word(Struct, frozen=True):
@@ -59,12 +60,12 @@ class Tokens(Struct, frozen=True):
     latin: frozenset[str]
 
 
-class Piece(Struct, frozen=True):
-    """A folded run of a text and, for each of its characters, where it came from."""
+class Run(Struct, frozen=True):
+    """A word in letters, or several Chinese words written without a space, in a folded text."""
 
     text: str
     han: bool
-    origins: tuple[int, ...]
+    start: int
 
 
 class _Folding(dict[int, str]):
@@ -100,13 +101,13 @@ def tokens(texts: Iterable[str], wholes: Iterable[str]) -> Tokens:
     dictionary: set[str] = set()
     for text in texts:
         stream.append(GAP)
-        for run, han in _runs(fold(text)):
-            if han:
-                stream += _grams(run)
-                dictionary.update(rjieba.cut_for_search(run, False))
+        for run in runs(fold(text)):
+            if run.han:
+                stream += _grams(run.text)
+                dictionary.update(rjieba.cut_for_search(run.text, False))
             else:
-                stream.append(run)
-                latin.add(run)
+                stream.append(run.text)
+                latin.add(run.text)
     stream.append(GAP)
     stream += sorted(WORD_MARK + word for word in dictionary if len(word) > 1)
     stream += [mark for text in wholes if (mark := whole(text))]
@@ -124,17 +125,17 @@ def ask(text: str) -> Asked:
     """Reads a query: at most MAX_WORDS words; the last one is open unless something follows it."""
     folded = fold(text)
     words: list[Word] = []
-    runs: list[str] = []
-    for match in _RUN.finditer(folded):
-        if match[1]:
-            parts = _cut(match[1])
-            words += [Word(part, han=True) for part in parts]
-            if len(parts) > 1:
-                runs.append(match[1])
-        else:
-            still_typing = match.end() == len(folded)
-            words.append(Word(match[0][:_MAX_LETTERS], han=False, open=still_typing))
-    return Asked(tuple(words[:MAX_WORDS]), tuple(runs), whole(text))
+    cut_runs: list[str] = []
+    for run in runs(folded):
+        if not run.han:
+            still_typing = run.start + len(run.text) == len(folded)
+            words.append(Word(run.text, han=False, open=still_typing))
+            continue
+        parts = _cut(run.text)
+        words += [Word(part, han=True) for part in parts]
+        if len(parts) > 1:
+            cut_runs.append(run.text)
+    return Asked(tuple(words[:MAX_WORDS]), tuple(cut_runs), whole(text))
 
 
 def is_han(token: str) -> bool:
@@ -144,28 +145,22 @@ def is_han(token: str) -> bool:
 
 def whole(text: str) -> str:
     """The one token that stands for a complete text; empty if there is nothing to search in it."""
-    joined = "·".join(run for run, _ in _runs(fold(text)))
+    joined = "·".join(run.text for run in runs(fold(text)))
     return f"{WHOLE_MARK}{joined[:_MAX_WHOLE]}" if joined else ""
 
 
-def pieces(text: str) -> Iterator[Piece]:
-    """The runs of a text with the position of every character, for marking what was found."""
-    folded: list[str] = []
-    origins: list[int] = []
-    for position, char in enumerate(text):
-        part = fold(char)
-        folded.append(part)
-        origins += [position] * len(part)
-    for match in _RUN.finditer("".join(folded)):
-        yield Piece(match[0], match[1] is not None, tuple(origins[match.start() : match.end()]))
-
-
-def _runs(folded: str) -> Iterator[tuple[str, bool]]:
+def runs(folded: str) -> Iterator[Run]:
+    """The runs of a folded text, from left to right."""
     for match in _RUN.finditer(folded):
         if match[1]:
-            yield match[1], True
+            yield Run(match[1], True, match.start())
         else:
-            yield match[0][:_MAX_LETTERS], False
+            yield Run(match[0][:_MAX_LETTERS], False, match.start())
+
+
+def origins(text: str) -> list[int]:
+    """For each character of the folded text, the position in the text where it comes from."""
+    return [position for position, char in enumerate(text) for _ in _folding[ord(char)]]
 
 
 def _grams(run: str) -> Iterator[str]:

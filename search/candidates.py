@@ -18,6 +18,7 @@ import msgspec
 
 from models import accounts, base, engine, needs, offerings, values
 from models.services import ServiceTypeRecord
+from search import windows
 from search.gates import Licence, NeedFacts, OfferingFacts
 from search.scoring import Weights
 
@@ -263,8 +264,8 @@ async def _licences(rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple[Licence,
                 kind,
                 issuer,
                 number,
-                _midnight(begins, 0, zone),
-                _midnight(ends, 1, zone),
+                begins and windows.start_of_day(_date(begins), zone),
+                ends and windows.end_of_day(_date(ends), zone),
                 verifier is not None,
             )
             holder, key = (own, offering) if offering else (partners, partner)
@@ -274,16 +275,9 @@ async def _licences(rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple[Licence,
     }
 
 
-def _midnight(day: str | dt.date | None, later: int, zone: str) -> int | None:
-    """The UTC minute at which a local day begins, `later` days on; None stays open."""
-    return None if day is None else _begins(str(day), later, zone)
-
-
-@functools.lru_cache(maxsize=65_536)
-def _begins(day: str, later: int, zone: str) -> int:
-    date = dt.date.fromisoformat(day) + dt.timedelta(days=later)
-    begins = dt.datetime.combine(date, dt.time(), tzinfo=_zone(zone))
-    return int(begins.timestamp()) // 60
+def _date(value: str | dt.date) -> dt.date:
+    """A date of a row: text on SQLite."""
+    return value if isinstance(value, dt.date) else dt.date.fromisoformat(value)
 
 
 @functools.lru_cache(maxsize=512)

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from litestar import Litestar
 from msgspec import Struct
 
 from api.app import create_app
-from models import accounts, engine, partners, places, settings, values
+from models import accounts, base, engine, partners, places, settings, values
 
 PASSWORD = "open sesame"
 
@@ -119,7 +120,16 @@ async def _alive(app: Litestar) -> AsyncIterator[None]:
 
 
 async def settle() -> Setting:
-    """Fill the database in use with the setting."""
+    """Fill the database in use with the setting, as of the first day of 2026.
+
+    Roles hold from then and tokens for decades, so that a test may stop the clock anywhere after.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "clock", lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+        return await _settle()
+
+
+async def _settle() -> Setting:
     district = await _place("jiangbei", "district", await _place("chongqing", "municipality", None))
     subdistrict = await _place("guanyinqiao", "subdistrict", district)
     community = await _place("qiaobei", "community", subdistrict)
@@ -144,8 +154,8 @@ async def settle() -> Setting:
     applied = await partners.apply(_trader(community), ids["partner_staff"])
     await partners.move(applied, "admit")
     for who in at:
-        day = dt.timedelta(days=1)
-        session = await accounts.sign_in(f"{who}@test", PASSWORD, day, day)
+        decades = dt.timedelta(days=36_500)
+        session = await accounts.sign_in(f"{who}@test", PASSWORD, decades, decades)
         tokens[who] = session.access_token
     return Setting(district, subdistrict, community, grid, sibling, applied.id, ids, tokens)
 

@@ -1,5 +1,12 @@
 """The demo town: Qiaobei, its neighbours and Zhanggong, in two languages, the same everywhere.
 
-`town.town(today)` makes it, `loader.load()` writes it through the models' own verbs. The texts
-are data: `stories.json` and `needs.json` by hand, `neighbourhood.json` for what is drawn.
+`town.town(today)` makes it, `load()` writes it through the verbs that callers use. The texts are
+data: `stories.json` and `needs.json` by hand, `neighbourhood.json` for what is drawn.
 """
+
+from models.demo.loader import load, present, reset, wanted
+from models.demo.town import PASSWORD, PEOPLE
+
+LOGINS = tuple(person.login for person in PEOPLE)
+
+__all__ = ["LOGINS", "PASSWORD", "PEOPLE", "load", "present", "reset", "wanted"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterable
@@ -51,6 +50,15 @@ async def present() -> bool:
     return bool(await engine.fetch("SELECT 1 FROM account WHERE login = $1", _OPERATOR))
 
 
+async def wanted() -> bool:
+    """Whether the database is empty, so that the demo town may be loaded into it."""
+    rows = await engine.fetch(
+        "SELECT 1 FROM account UNION ALL SELECT 1 FROM place UNION ALL SELECT 1 FROM partner"
+        " LIMIT 1"
+    )
+    return not rows
+
+
 async def load(progress: Progress | None = None) -> None:
     """Write the town of today into a migrated database without it, all or nothing.
 
@@ -73,11 +81,11 @@ async def reset() -> None:
         gone = [
             (topic, base.as_id(row["id"]))
             for topic, table in (("offering.changed", "offering"), ("need.changed", "need"))
-            for row in await engine.fetch(f"SELECT id FROM {table}")  # noqa: S608 - one of two words
+            for row in await engine.fetch(f"SELECT id FROM {table}")
         ]
         for table in reversed(piccolo_app.TABLES):
             if table is not services.ServiceType:
-                await engine.execute(f"DELETE FROM {table._meta.tablename}")  # noqa: S608 - our table
+                await engine.execute(f"DELETE FROM {table._meta.tablename}")
         # The index forgets what it looks for in the database and does not find.
         for topic, subject in gone:
             await outbox.append(work, topic, subject)

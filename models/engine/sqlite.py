@@ -97,8 +97,10 @@ class SQLite(SQLiteEngine):
         if writer is None or reading is None:
             return
         try:
-            await writer.close(CLOSE_PATIENCE_S)
+            # The writer last and alone: of two connections closed at the same moment neither
+            # empties the WAL into the file, and a copy of the file would be an old one.
             await reading.close()
+            await writer.close(CLOSE_PATIENCE_S)
         finally:
             self._unlock()
 

@@ -25,7 +25,7 @@ CODED = ("kind", "status", "service_types", "tags", "community", "weekdays", "pl
 
 
 class Codes:
-    """The values of one field as small numbers: a row per document, as wide as the longest.
+    """The values of one field as small numbers: a column per document, as high as the longest.
 
     Zero is no value. Numbers are given out once and never taken back, so copies share them.
     """
@@ -33,41 +33,42 @@ class Codes:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._names: list[str] = [""]
-        self._rows: NDArray[np.int32] = np.zeros((0, 1), np.int32)
+        self._table: NDArray[np.int32] = np.zeros((1, 0), np.int32)
 
     def copy(self) -> Codes:
         twin = Codes()
         twin._numbers, twin._names = self._numbers, self._names
-        twin._rows = self._rows.copy()
+        twin._table = self._table.copy()
         return twin
 
     def reserve(self, size: int) -> None:
-        self._rows = _grown(self._rows, size)
+        self._table = _grown(self._table, size)
 
     def put(self, slot: int, values: Iterable[str]) -> None:
         """The document of this slot has these values, and no others."""
         codes = [self._number(value) for value in dict.fromkeys(values) if value]
-        missing = len(codes) - self._rows.shape[1]
+        missing = len(codes) - len(self._table)
         if missing > 0:
-            self._rows = np.pad(self._rows, ((0, 0), (0, missing)))
-        self._rows[slot] = 0
-        self._rows[slot, : len(codes)] = codes
+            self._table = np.pad(self._table, ((0, missing), (0, 0)))
+        self._table[:, slot] = 0
+        self._table[: len(codes), slot] = codes
 
     def any_of(self, slots: Ints, values: Iterable[str]) -> Bools:
         """Which of these documents have at least one of the values."""
         found = np.zeros(len(slots), np.bool_)
         numbers = [number for value in values if (number := self._numbers.get(value))]
-        for column in range(self._rows.shape[1] if numbers else 0):
-            codes = self._rows[slots, column]
-            for number in numbers:
-                found |= codes == number
+        if numbers:
+            wanted = np.zeros(len(self._names), np.bool_)
+            wanted[numbers] = True
+            for row in self._table:
+                found |= wanted[row[slots]]
         return found
 
     def counts(self, slots: Ints, most: int) -> dict[str, int]:
         """How many of these documents have each value: the `most` frequent, then by name."""
         found = np.zeros(len(self._names), np.int64)
-        for column in range(self._rows.shape[1]):
-            found += np.bincount(self._rows[slots, column], minlength=len(found))
+        for row in self._table:
+            found += np.bincount(row[slots], minlength=len(found))
         named = [(-int(found[i]), self._names[i]) for i in np.flatnonzero(found) if i > 0]
         return {name: -count for count, name in sorted(named)[:most]}
 
@@ -129,11 +130,12 @@ class Columns:
             value = getattr(document, name)
             codes.put(slot, (value,) if isinstance(value, str) else map(str, value))
 
-    def drop(self, id: str) -> None:
-        """Forgets a document; its slot will serve another."""
+    def drop(self, id: str) -> int:
+        """Forgets a document and returns its slot, which will serve another."""
         slot = self.slots.pop(id)
         self.alive[slot] = False
         self._free.append(slot)
+        return slot
 
     def free_the_rest(self) -> None:
         """After reading an index: slots that no document took are free."""
@@ -151,6 +153,6 @@ class Columns:
 
 
 def _grown(column: NDArray[Scalar], size: int) -> NDArray[Scalar]:
-    grown = np.zeros((size, *column.shape[1:]), column.dtype)
-    grown[: len(column)] = column
+    grown = np.zeros((*column.shape[:-1], size), column.dtype)
+    grown[..., : column.shape[-1]] = column
     return grown

@@ -23,7 +23,7 @@ from search.documents import Document
 from search.embedded import textindex
 from search.engine import SearchUnavailable
 
-_FORMAT = "1"  # counts up when the columns or the tokens change in a way the rest does not show
+_FORMAT = "1"  # counts up when an index changes in a way that the rest of signature() misses
 _STATE = "state.json"
 _PREFIX = "index-"
 
@@ -45,12 +45,14 @@ class Home:
         self._lock = _lock(directory / "lock")
 
     def state(self) -> State | None:
-        """The index in use, unless there is none, or it was made by another version of us."""
+        """The index in use, unless it is gone or was made by another version of us."""
         try:
             state = msgspec.json.decode((self._directory / _STATE).read_bytes(), type=State)
         except (OSError, msgspec.MsgspecError):
             return None
-        return state if state.signature == signature() else None
+        # Without its own list of files tantivy would begin a new index here, and not say so.
+        usable = state.signature == signature() and (self.path(state.index) / "meta.json").exists()
+        return state if usable else None
 
     def path(self, index: str) -> Path:
         return self._directory / index

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from search.documents import Document
 from search.embedded.home import Home
-from search.embedded.store import Store
+from search.embedded.store import Store, is_damage
 from search.engine import Failure, Op, SearchUnavailable, Upsert
 
 
@@ -80,10 +78,12 @@ class Keeper:
 
     def close(self) -> None:
         """Lets go of everything."""
-        if self._beside is not None:
-            self.drop(self._beside)
-        self.store.close()
-        self._close_home()
+        try:
+            if self._beside is not None:
+                self.drop(self._beside)
+            self.store.close()
+        finally:
+            self._close_home()
 
     def _open(self) -> tuple[str, Store, bool]:
         if self._home is None:
@@ -93,7 +93,7 @@ class Keeper:
             try:
                 store = self._store(state.index)
             except BaseException as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
             else:
                 self._home.sweep(keep=state.index)
@@ -118,12 +118,3 @@ class Keeper:
     def _close_home(self) -> None:
         if self._home is not None:
             self._home.close()
-
-
-def _is_damage(error: BaseException) -> bool:
-    """Whether opening failed because of what the files contain.
-
-    Damaged files make tantivy raise ValueError or panic; a panic is not even an Exception.
-    """
-    kinds = (ValueError, OSError, KeyError, msgspec.MsgspecError)
-    return isinstance(error, kinds) or type(error).__name__ == "PanicException"

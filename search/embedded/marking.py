@@ -47,23 +47,28 @@ def mark(text: str, plan: Plan) -> str | None:
 
 def _spans(text: str, plan: Plan) -> list[tuple[int, int]]:
     """What to mark, from left to right; what overlaps or touches becomes one."""
+    found = [span for run in analysis.runs(analysis.fold(text)) for span in _found(run, plan)]
+    if not found:
+        return []
+    origins = analysis.origins(text)
     spans: list[tuple[int, int]] = []
-    for piece in analysis.pieces(text):
-        for first, last in _found(piece, plan):
-            start, end = piece.origins[first], piece.origins[last - 1] + 1
-            while end < len(text) and unicodedata.combining(text[end]):
-                end += 1
-            if spans and start <= spans[-1][1]:
-                spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
-            else:
-                spans.append((start, end))
+    for first, last in found:
+        start, end = origins[first], origins[last - 1] + 1
+        while end < len(text) and unicodedata.combining(text[end]):
+            end += 1
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
     return spans
 
 
-def _found(piece: analysis.Piece, plan: Plan) -> list[tuple[int, int]]:
-    if piece.han:
-        matches = ((word, re.finditer(f"(?={word})", piece.text)) for word in plan.han)
-        return sorted((at.start(), at.start() + len(word)) for word, ats in matches for at in ats)
-    if piece.text in plan.words or piece.text.startswith(plan.beginnings):
-        return [(0, len(piece.text))]
+def _found(run: analysis.Run, plan: Plan) -> list[tuple[int, int]]:
+    """Where in the folded text this run has something to mark."""
+    if run.han:
+        matches = ((word, re.finditer(f"(?={word})", run.text)) for word in plan.han)
+        places = sorted((at.start(), at.start() + len(word)) for word, ats in matches for at in ats)
+        return [(run.start + first, run.start + last) for first, last in places]
+    if run.text in plan.words or run.text.startswith(plan.beginnings):
+        return [(run.start, run.start + len(run.text))]
     return []

@@ -48,7 +48,7 @@ class Embedded:
     """See engine.SearchEngine. Opening reads all documents once: about a second for 50,000."""
 
     def __init__(self, directory: Path | None) -> None:
-        self._keeper = Keeper(directory)
+        self.keeper = Keeper(directory)
         self._closed = False
         self._receipts: OrderedDict[int, Future[tuple[Failure, ...]]] = OrderedDict()
         self._last_receipt = 0
@@ -93,8 +93,7 @@ class Embedded:
 
     async def begin_rebuild(self) -> EmbeddedRebuild:
         """Starts an empty index beside this one; an unfinished earlier one is dropped."""
-        beside = await self.on_writer(self._keeper.begin_rebuild)
-        return EmbeddedRebuild(self, self._keeper, beside)
+        return EmbeddedRebuild(self, await self.on_writer(lambda: self.keeper.begin_rebuild()))
 
     async def versions(self) -> dict[str, int]:
         """The version of every document in the index."""
@@ -103,7 +102,7 @@ class Embedded:
     async def health(self) -> Health:
         """How many documents are in, how many batches are waiting, and whether to rebuild."""
         documents = len(self._view().columns.slots)
-        return Health(documents=documents, pending=self._jobs.qsize(), empty=self._keeper.empty)
+        return Health(documents=documents, pending=self._jobs.qsize(), empty=self.keeper.empty)
 
     async def close(self) -> None:
         """Finishes the writes accepted so far and lets go of everything. May be called twice."""
@@ -112,6 +111,7 @@ class Embedded:
             self._jobs.put(None)
             await self._on_reader(self._writer.join)
             self._readers.shutdown()
+            del self.keeper  # ends the threads inside tantivy with the index they watch
 
     async def on_writer(self, work: Callable[[], T]) -> T:
         """What this returns on the writing thread, in turn with the writes."""
@@ -126,7 +126,7 @@ class Embedded:
     def _view(self) -> View:
         if self._closed:
             raise SearchUnavailable("the search engine is closed")
-        return self._keeper.store.view
+        return self.keeper.store.view
 
     def _write(self) -> None:
         job = self._jobs.get()
@@ -143,11 +143,11 @@ class Embedded:
                 job.run()
             if job is not None:
                 job = self._jobs.get()
-        self._keeper.close()
+        self.keeper.close()
 
     def _write_together(self, batches: Sequence[_Batch]) -> None:
         try:
-            failures = self._keeper.write([batch.ops for batch in batches])
+            failures = self.keeper.write([batch.ops for batch in batches])
         except BaseException as error:
             for batch in batches:
                 batch.done.set_exception(_unavailable(error))
@@ -159,22 +159,22 @@ class Embedded:
 class EmbeddedRebuild:
     """See engine.Rebuild."""
 
-    def __init__(self, engine: Embedded, keeper: Keeper, beside: Beside) -> None:
+    def __init__(self, engine: Embedded, beside: Beside) -> None:
         self._engine = engine
-        self._keeper = keeper
         self._beside = beside
 
     async def add(self, documents: Sequence[Document]) -> tuple[Failure, ...]:
         """Adds documents, unless a newer version has arrived by apply."""
-        return await self._engine.on_writer(lambda: self._keeper.add(self._beside, documents))
+        engine = self._engine
+        return await engine.on_writer(lambda: engine.keeper.add(self._beside, documents))
 
     async def commit(self) -> None:
         """Puts the new index in the place of the old one, between two searches."""
-        await self._engine.on_writer(lambda: self._keeper.swap(self._beside))
+        await self._engine.on_writer(lambda: self._engine.keeper.swap(self._beside))
 
     async def abort(self) -> None:
         """Drops the new index. Does nothing after commit."""
-        await self._engine.on_writer(lambda: self._keeper.drop(self._beside))
+        await self._engine.on_writer(lambda: self._engine.keeper.drop(self._beside))
 
 
 def _settle(done: Future[T], work: Callable[[], T]) -> None:

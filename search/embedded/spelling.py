@@ -120,7 +120,8 @@ def edit_distance(word: str, other: str, limit: int, *, prefix: bool) -> int:
 
     An edit is a letter put in, left out, exchanged, or swapped with its neighbour.
     """
-    other = other[: len(word) + limit]
+    if prefix:
+        other = other[: len(word) + limit]
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(word, 1):

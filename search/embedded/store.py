@@ -6,10 +6,12 @@ halves, and keeps it for as long as it needs; publishing replaces the View in on
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import tantivy
 
@@ -17,11 +19,11 @@ from search import documents
 from search.documents import Document
 from search.embedded import textindex
 from search.embedded.columns import Columns, Ints
+from search.embedded.memory import Found, Memory
 from search.embedded.spelling import Vocabulary
-from search.engine import Delete, Failure, Match, Op
+from search.engine import Delete, Failure, Match, Op, SearchUnavailable
 
 _HEAP_BYTES = 30_000_000
-_MAX_REMEMBERED = 32
 
 
 class View:
@@ -33,50 +35,66 @@ class View:
         schema: tantivy.Schema,
         columns: Columns,
         words: Vocabulary,
+        memory: Memory,
     ) -> None:
         self.columns = columns
         self.words = words
+        self.memory = memory
         self._searcher = searcher
         self._schema = schema
-        self._remembered: OrderedDict[tuple[str, Match], tuple[Ints, Ints]] = OrderedDict()
 
     def plan(self, text: str, match: Match) -> textindex.Plan:
         """How to find this text in this state of the index."""
         return textindex.plan(self._schema, self.words, text, match)
 
     def matches(self, text: str, match: Match, clause: tantivy.Query) -> tuple[Ints, Ints]:
-        """Slots and scores of all documents that meet the clause of this text.
-
-        The last few are remembered: the next page, another filter, another order ask them again.
-        """
-        key = (text, match)
-        found = self._remembered.get(key)
+        """Slots and scores of all documents that meet the clause, which stands for this text."""
+        found = self.memory.get((text, match))
         if found is None:
-            found = self._remembered[key] = self._match(clause)
-            while len(self._remembered) > _MAX_REMEMBERED:
-                self._remembered.popitem(last=False)
-        return found
+            found = self._match(clause)
+        elif found.stale:
+            found = self._refresh(found, clause)
+        else:
+            return found.slots, found.scores
+        self.memory.put((text, match), found)
+        return found.slots, found.scores
 
     def documents(self, slots: Sequence[int]) -> list[Document]:
         """The documents in these slots, in this order."""
         if not slots:
             return []
-        query = tantivy.Query.term_set_query(self._schema, "slot", slots)
-        found = self._searcher.search(query, limit=len(slots), order_by_field="slot").hits
-        bodies = {slot: self._searcher.doc(address)["body"][0] for slot, address in found}
-        return [documents.unpack(bodies[slot]) for slot in slots]
+        query = self._one_of(slots)
+        with _reading():
+            found = self._searcher.search(query, len(slots), count=False, order_by_field="slot")
+            bodies = {slot: self._searcher.doc(address)["body"][0] for slot, address in found.hits}
+            return [documents.unpack(bodies[slot]) for slot in slots]
 
     def versions(self) -> dict[str, int]:
         """The version of every document."""
         versions = self.columns.numbers["version"]
         return {id: int(versions[slot]) for id, slot in self.columns.slots.items()}
 
-    def _match(self, clause: tantivy.Query) -> tuple[Ints, Ints]:
+    def _match(self, clause: tantivy.Query) -> Found:
         most = max(1, self._searcher.num_docs)  # tantivy panics at a limit of 0
-        hits = self._searcher.search(clause, limit=most, count=False).hits
-        scores = np.fromiter((score for score, _ in hits), np.int64, len(hits))
+        with _reading():
+            hits = self._searcher.search(clause, limit=most, count=False).hits
+        scores = np.fromiter(map(itemgetter(0), hits), np.float64, len(hits))
         slots = self._searcher.fast_field_values("slot", [address for _, address in hits])
-        return np.array(slots, np.int64), scores
+        return Found(np.array(slots, np.int64), scores.astype(np.int64))
+
+    def _refresh(self, found: Found, clause: tantivy.Query) -> Found:
+        kept = ~np.isin(found.slots, list(found.stale))
+        fresh = self._match(textindex.both(clause, self._one_of(found.stale)))
+        return Found(
+            np.concatenate([found.slots[kept], fresh.slots]),
+            np.concatenate([found.scores[kept], fresh.scores]),
+        )
+
+    def _one_of(self, slots: Iterable[int]) -> tantivy.Query:
+        # One clause per slot: a single query over a set of terms is fifteen times slower.
+        term = tantivy.Query.term_query
+        should = [(tantivy.Occur.Should, term(self._schema, "slot", slot)) for slot in slots]
+        return tantivy.Query.const_score_query(tantivy.Query.boolean_query(should), 0.0)
 
 
 class Store:
@@ -94,6 +112,7 @@ class Store:
         self._writer: tantivy.IndexWriter | None = None
         self._staged: Columns | None = None
         self._words: dict[str, int] = {}
+        self._touched: set[int] = set()
         self.view = self._load()
         # Of deleted documents too: an old upsert that arrives late must not bring them back.
         self._seen = self.view.versions()
@@ -122,21 +141,23 @@ class Store:
         self._open_writer().commit()
         self._index.reload()
         words = self.view.words.extended(self._words)
-        self.view = View(self._index.searcher(), self._schema, self._staged, words)
-        self._staged, self._words = None, {}
+        memory = self.view.memory.after(frozenset(self._touched))
+        self.view = View(self._index.searcher(), self._schema, self._staged, words, memory)
+        self._forget_staged()
 
     def revert(self) -> None:
         """Forgets what was staged, after a write that failed because the disk is full."""
-        self._staged, self._words = None, {}
+        self._forget_staged()
         # A tantivy writer that has failed once refuses everything; the next write opens another.
         self._writer = None
 
     def close(self) -> None:
         """Ends the writer and its threads. What was staged is lost."""
-        if self._writer is not None:
-            self._writer.rollback()
-            self._writer.wait_merging_threads()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            if self._staged is not None:
+                writer.rollback()
+            writer.wait_merging_threads()
 
     def _load(self) -> View:
         searcher = self._index.searcher()
@@ -148,7 +169,10 @@ class Store:
                 columns.put(slot, documents.unpack(searcher.doc(address)["body"][0]))
             columns.free_the_rest()
         words = Vocabulary(textindex.latin_words(searcher))
-        return View(searcher, self._schema, columns, words)
+        return View(searcher, self._schema, columns, words, Memory())
+
+    def _forget_staged(self) -> None:
+        self._staged, self._words, self._touched = None, {}, set()
 
     def _put(self, document: Document, body: bytes) -> None:
         columns = self._open_columns()
@@ -159,13 +183,15 @@ class Store:
         self._open_writer().add_document(entry.text)
         columns.put(slot, document)
         self._seen[document.id] = document.version
+        self._touched.add(slot)
         for word, fields in entry.latin.items():
             self._words[word] = self._words.get(word, 0) | fields
 
     def _delete(self, op: Delete) -> None:
-        if op.id in self._open_columns().slots:
+        columns = self._open_columns()
+        if op.id in columns.slots:
             self._open_writer().delete_documents_by_term("id", op.id)
-            self._open_columns().drop(op.id)
+            self._touched.add(columns.drop(op.id))
         self._seen[op.id] = max(op.version, self._seen.get(op.id, 0))
 
     def _open_columns(self) -> Columns:
@@ -177,3 +203,23 @@ class Store:
         if self._writer is None:
             self._writer = self._index.writer(_HEAP_BYTES, 1)
         return self._writer
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether reading failed because of what the files contain.
+
+    On damaged files tantivy raises ValueError or gives up in the middle. Such a panic is no
+    Exception, so that nobody catches it by accident, and its class has no public name.
+    """
+    kinds = (ValueError, OSError, KeyError, msgspec.MsgspecError)
+    return isinstance(error, kinds) or type(error).__name__ == "PanicException"
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if is_damage(error):
+            raise SearchUnavailable("the index is damaged") from error
+        raise

@@ -102,6 +102,11 @@ def plan(schema: tantivy.Schema, vocabulary: Vocabulary, text: str, match: Match
     return _Planner(schema, vocabulary).plan(analysis.ask(text), match)
 
 
+def both(first: Clause, second: Clause) -> Clause:
+    """What meets both clauses."""
+    return _with(first, [second], tantivy.Occur.Must)
+
+
 class _Planner:
     def __init__(self, schema: tantivy.Schema, vocabulary: Vocabulary) -> None:
         self._schema = schema
@@ -119,7 +124,7 @@ class _Planner:
         else:
             extras = [self._everywhere([(0, asked.whole)], _WHOLE)]
             extras += [self._everywhere(analysis.grams(run), _TOGETHER) for run in asked.runs[:5]]
-            clause = _both(clause, extras, tantivy.Occur.Should)
+            clause = _with(clause, extras, tantivy.Occur.Should)
         return Plan(clause, frozenset(self._marked), tuple(self._beginnings), han)
 
     def _chain(self, words: Sequence[analysis.Word], match: Match) -> Clause | None:
@@ -142,7 +147,7 @@ class _Planner:
         if following is None:
             return found if match == "any" else None
         occur = tantivy.Occur.Should if match == "any" else tantivy.Occur.Must
-        return _both(found, [following], occur)
+        return _with(found, [following], occur)
 
     def _word(self, word: analysis.Word) -> Clause | None:
         return self._han(word.text) if word.han else self._latin(word)
@@ -250,7 +255,7 @@ def _best(clauses: Iterable[Clause]) -> Clause | None:
     return tantivy.Query.disjunction_max_query(given)
 
 
-def _both(first: Clause, others: Iterable[Clause], occur: tantivy.Occur) -> Clause:
+def _with(first: Clause, others: Iterable[Clause], occur: tantivy.Occur) -> Clause:
     return tantivy.Query.boolean_query(
         [(tantivy.Occur.Must, first), *((occur, other) for other in others)]
     )

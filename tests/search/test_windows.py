@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.values import Window
 from search import windows
-from tests.search.builders import ALWAYS, AS_OF, MORNINGS, ZONES, at, some_window, weekly
+from tests.search.matching_facts import ALWAYS, AS_OF, MORNINGS, ZONES, at, some_window, weekly
 
 SUNDAY = AS_OF + dt.timedelta(days=6)
 NEW_YORK = "America/New_York"
@@ -250,7 +250,7 @@ def test_masks_and_calendar_count_the_same_minutes(
 
 
 @given(WINDOWS, HOURS, st.sampled_from([10_000, 5_000, 1, 0]), DATES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_first_cut_never_loses_what_the_calendar_admits(
     needed: tuple[Window, ...], hours: tuple[Window, ...], share: int, as_of: dt.date
 ) -> None:

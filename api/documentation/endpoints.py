@@ -1,0 +1,141 @@
+"""What a handler is, in the words of our conventions: who may call it, what goes in and out."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any, Union, get_args, get_origin
+
+from litestar import Litestar, Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import ParameterKwarg, PathParameter, QueryParameter
+from litestar.routes import HTTPRoute
+from litestar.types import Empty
+from msgspec import Struct
+
+from api import auth
+from api.documentation import tables
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+class Parameter(Struct, frozen=True):
+    """One parameter of an address; `kind` is its type without None."""
+
+    name: str
+    place: str
+    kind: Any
+    limits: ParameterKwarg
+    default: Any
+
+
+class Endpoint(Struct, frozen=True):
+    """One method of one address. `body` and `answer` are types; None where there is no JSON."""
+
+    path: str
+    method: str
+    handler: HTTPRouteHandler
+    parameters: tuple[Parameter, ...]
+    body: Any
+    answer: Any
+
+    @property
+    def name(self) -> str:
+        """The operation id, which every handler states itself."""
+        assert isinstance(self.handler.operation_id, str), f"{self.path} has no operation_id"
+        return self.handler.operation_id
+
+    @property
+    def tag(self) -> str:
+        """The one tag of its controller."""
+        return self.handler.resolve_tags()[0]
+
+    @property
+    def media_type(self) -> str:
+        """What it answers."""
+        return str(self.handler.media_type) or "application/json"
+
+    @property
+    def guarded(self) -> bool:
+        """Only for callers who have signed in."""
+        return auth.signed_in in self.handler.resolve_guards()
+
+    @property
+    def conditional(self) -> bool:
+        """A read that answers 304 (`answers.shown`, `answers.listed`)."""
+        return (
+            self.method == "get"
+            and self.path.startswith("/v1/")
+            and self.media_type == "application/json"
+            and get_origin(self.handler.parsed_return_field.annotation) is Response
+        )
+
+    @property
+    def versioned(self) -> bool:
+        """The answer is a record with a version, which is its ETag."""
+        return "version" in getattr(self.answer, "__struct_fields__", ())
+
+    @property
+    def needs_match(self) -> bool:
+        """A change of such a record (`answers.require_match`)."""
+        return self.versioned and self.method in ("put", "patch", "delete")
+
+    @property
+    def once(self) -> bool:
+        """A POST that takes an Idempotency-Key (`answers.once`)."""
+        return self.method == "post" and self.guarded
+
+    @property
+    def description(self) -> str:
+        """The handler's docstring."""
+        return inspect.cleandoc(self.handler.fn.__doc__ or "")
+
+
+def of(app: Litestar) -> list[Endpoint]:
+    """Every documented endpoint, in the order of the tags, then of the addresses."""
+    order = list(tables.TAGS)
+    found = [
+        _endpoint(route.path_format, method.lower(), handler)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for method, (handler, _) in route.route_handler_map.items()
+        if handler.resolve_include_in_schema()
+    ]
+    return sorted(found, key=lambda e: (order.index(e.tag), e.path, METHODS.index(e.method)))
+
+
+def _endpoint(path: str, method: str, handler: HTTPRouteHandler) -> Endpoint:
+    body = handler.parsed_data_field
+    answer = handler.parsed_return_field.annotation
+    if get_origin(answer) is Response:
+        (answer,) = get_args(answer)
+    return Endpoint(
+        path,
+        method,
+        handler,
+        tuple(_parameters(handler)),
+        body.annotation if body else None,
+        None if answer in (None, type(None), bytes) else answer,
+    )
+
+
+def _parameters(handler: HTTPRouteHandler) -> Iterator[Parameter]:
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        limits = field.kwarg_definition
+        if not isinstance(limits, PathParameter | QueryParameter):
+            continue
+        yield Parameter(
+            limits.name or name,
+            "path" if isinstance(limits, PathParameter) else "query",
+            _without_none(field.annotation),
+            limits,
+            None if field.default is Empty else field.default,
+        )
+
+
+def _without_none(kind: Any) -> Any:
+    """Leaving a parameter out is all that None means in an address."""
+    if get_origin(kind) not in (Union, types.UnionType):
+        return kind
+    return Union[tuple(member for member in get_args(kind) if member is not type(None))]  # noqa: UP007

@@ -1,0 +1,143 @@
+"""What the document says and no handler or type can: texts, and which refusals are possible.
+
+Tests hold every table against the application, so that an endpoint without its row fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+VERSION = "0.1.0"
+
+# Tags in reading order, each in English and Chinese.
+TAGS: dict[str, str] = {
+    "sessions": "Sign in, renew, sign out. 登录、续期与退出。",
+    "places": "The tree municipality > district > subdistrict > community > grid > building, with"
+    " profiles and coverage. 市、区、街道、社区、网格、楼栋及其概况与服务覆盖。",
+    "service types": "What needs ask for and offerings give, in two languages. 双语服务分类。",
+    "partners": "Who offers: admission and licences. 合作伙伴：准入与证照。",
+    "offerings": "Spaces, merchants, volunteers, vanguards, goods."
+    " 空间、商户、志愿者、先锋与物资。",
+    "calendars": "When an offering is there; iCalendar in and out. 可用时间与日历。",
+    "needs": "What a community asks for. 社区需求。",
+    "matches": "Who fits a need and why, who does not and what would change that."
+    " 匹配结果及其理由、未入选原因与改进办法。",
+    "search": "Full text in Chinese and English, filters, facets, nearness. 中英文搜索。",
+    "problems": "What the problem codes mean. 错误代码说明。",
+    "health": "For whoever runs the service. 运行状态。",
+}
+
+# These need no database and no caller, so a token adds nothing to them.
+WITHOUT_CALLER = frozenset({"problems", "health"})
+
+# Beyond what follows from the shape of an endpoint (see operations.refusals): which of 403, 404,
+# 409, 412 and 422 it can answer. Every endpoint for signed-in callers has a row.
+REFUSALS: dict[str, tuple[int, ...]] = {
+    "current_session": (),
+    "sign_out": (),
+    "found_place": (403, 409, 422),
+    "change_place": (403, 422),
+    "withdraw_place": (403, 409),
+    "block_partner": (403,),
+    "unblock_partner": (403,),
+    "apply_as_partner": (422,),
+    "change_partner": (403,),
+    "move_partner": (403, 409, 412, 422),
+    "verify_partner_credential": (403,),
+    "register_offering": (403, 404, 409, 422),
+    "register_offerings": (403, 404, 409, 422),
+    "change_offering": (403, 409, 422),
+    "withdraw_offering": (403,),
+    "verify_offering_credential": (403,),
+    "import_availability": (403, 409, 422),
+    "post_need": (403, 422),
+    "change_need": (403, 409, 422),
+    "withdraw_need": (403,),
+    "preview_need": (422,),
+}
+
+# Bodies that are not JSON: operation -> content type.
+OTHER_BODIES = {"import_availability": "text/calendar"}
+
+# Status -> its name among the shared answers, and the codes shown as examples with what fills
+# their texts.
+PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
+    400: ("Invalid", {"invalid": {}, "malformed": {"reason": "trailing characters (byte 12)"}}),
+    401: ("Unauthenticated", {"unauthenticated": {}, "wrong_login": {}}),
+    403: ("Forbidden", {"forbidden": {"roles": "operator, secretary"}}),
+    404: ("NotFound", {"not_found": {}}),
+    409: (
+        "Conflict",
+        {
+            "wrong_state": {"has": "withdrawn", "needed": "draft | open"},
+            "taken": {"field": "slug", "value": "qiaobei"},
+            "in_use": {"what": "3 places"},
+        },
+    ),
+    412: ("Stale", {"stale": {}}),
+    413: ("TooLarge", {"too_large": {"limit": 65536}}),
+    415: ("UnsupportedMediaType", {"unsupported_media_type": {"needed": "application/json"}}),
+    422: ("Unprocessable", {"unprocessable": {}, "key_reused": {}}),
+    428: ("VersionNeeded", {"if_match_required": {}}),
+    503: ("Unavailable", {"unavailable": {}, "search_unavailable": {}}),
+}
+# The fields that the examples of `invalid` and `unprocessable` complain about.
+FIELDS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
+    "invalid": (
+        ("windows[0].start", "wrong_format", {"needed": "a time HH:MM"}),
+        ("slots[0].quantity", "out_of_range", {"needed": "`int` >= 1"}),
+    ),
+    "unprocessable": (
+        ("service_type", "unknown_reference", {"what": "service type", "value": "time_travel"}),
+    ),
+}
+
+_SLUG = {"pattern": r"^[a-z0-9_-]{1,64}$"}
+# What the parameters mean whose handlers do not say, and limits that only the search knows.
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "kind": {"description": "Only this kind; repeat it for several where a list is taken."},
+    "status": {"description": "Only in this state."},
+    "service_type": {
+        "description": "Only of this service type; repeat it for several where a list is taken.",
+        "items": _SLUG,
+    },
+    "priority": {"description": "Only of this priority class."},
+    "within": {"description": "Only in this place and everything below it."},
+    "parent": {"description": "Only directly below this place."},
+    "slug": {"description": "Only the place with this slug."},
+    "partner": {"description": "Only of this partner."},
+    "include": {"description": "`excluded` adds who was left out, why, and what would mend it."},
+    "tag": {"description": "Only with every one of these features.", "items": _SLUG},
+    "community": {"description": "Only in these communities, by slug.", "items": _SLUG},
+    "weekday": {
+        "description": "Only on these ISO weekdays, 1 is Monday.",
+        "items": {"minimum": 1, "maximum": 7},
+    },
+    "price_max": {"description": "At most so many fen.", "minimum": 0, "maximum": 10**12},
+    "capacity_min": {
+        "description": "For at least so many people.",
+        "minimum": 0,
+        "maximum": 1_000_000,
+    },
+    "lat": {"description": "Latitude of the centre, WGS-84; together with `lon`."},
+    "lon": {"description": "Longitude of the centre, WGS-84; together with `lat`."},
+    "radius_m": {
+        "description": "Only within so many metres of the centre.",
+        "minimum": 0,
+        "maximum": 1_000_000,
+    },
+    "sort": {"description": "The order; `distance` needs `lat` and `lon`."},
+    "facet": {"description": "Count what was found by these; repeat it for several."},
+    "match": {"description": "`all` wants every word, `any` ranks by how many were found."},
+    "highlight": {"description": "Mark the words found in the texts."},
+    "page": {"description": "The page, from 1."},
+    "page_size": {"description": "Items on a page; 0 asks for the totals alone."},
+    "place_id": {"description": "Id of the place."},
+    "partner_id": {"description": "Id of the partner."},
+    "offering_id": {"description": "Id of the offering."},
+    "credential_id": {"description": "Id of the credential, as its holder's record shows it."},
+    "need_id": {"description": "Id of the need."},
+    "digest": {"description": "`snapshot` of an answer that ranks offerings."},
+    "code": {"description": "A problem code."},
+    "transition": {"description": "The step to take."},
+}
