@@ -13,6 +13,7 @@ from api import (
     accounts,
     auth,
     calendars,
+    documentation,
     errors,
     finding,
     health,
@@ -62,7 +63,9 @@ def create_app(options: settings.Settings) -> Litestar:
             calendars.CalendarController,
             matches.MatchController,
             finding.SearchController,
+            *documentation.HANDLERS,
         ],
+        openapi_config=None,
         lifespan=[running],
         dependencies={
             "options": Provide(lambda: options, sync_to_thread=False),

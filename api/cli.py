@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+from litestar import Litestar
 
 from api import doctor, progress, worker
 from api.app import create_app
@@ -97,24 +98,31 @@ def _help(name: str) -> str:
 
 def serve(options: settings.Settings, _: Any) -> int:
     """Take the port first, so that a taken one is said before anything else happens."""
-    listening = _listen(options.host, options.port)
-    with contextlib.closing(listening):
+    # The first process of a container would not hear of it otherwise until it is killed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.closing(_listen(options.host, options.port)) as listening:
         _make_directory(options.data)
         is_demo = asyncio.run(_prepare(options))
-        host, port = listening.getsockname()[:2]
-        shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared
-        _greet(f"http://{shown_host}:{port}", is_demo)
+        app = create_app(options)
         config = uvicorn.Config(
-            create_app(options),
-            lifespan="on",
+            app,
+            lifespan="off",
             log_level="warning",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
         )
-        server = _Server(config)
-        server.run(sockets=[listening])
-    return 0 if server.started else 1
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_answer(app, _Server(config), listening, is_demo))
+    return 0
+
+
+async def _answer(app: Litestar, server: _Server, listening: socket.socket, is_demo: bool) -> None:
+    """Serve until a signal comes. Trouble at the start is raised here, not logged by uvicorn."""
+    with server.capture_signals():
+        async with app.lifespan():
+            _greet(listening, is_demo)
+            await server.serve(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
@@ -135,11 +143,13 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    """The port, taken: who connects already waits until the server answers."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()
     except (OSError, OverflowError) as error:
         listening.close()
         raise Trouble(
@@ -172,11 +182,9 @@ async def _prepare(options: settings.Settings) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    options: settings.Settings, *, exclusive: bool = True
-) -> AsyncIterator[engine.Engine]:
+async def opened(options: settings.Settings) -> AsyncIterator[engine.Engine]:
     """The database of these settings, in use."""
-    database = engine.open_engine(options.database, exclusive=exclusive)
+    database = engine.open_engine(options.database)
     await database.start()
     engine.use(database)
     try:
@@ -185,7 +193,10 @@ async def opened(
         await database.close()
 
 
-def _greet(address: str, is_demo: bool) -> None:
+def _greet(listening: socket.socket, is_demo: bool) -> None:
+    host, port = listening.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared
+    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
     print(f"Community Partners is at {address}  (API documentation: {address}/docs)")
     if is_demo:
         print(f"Demo accounts, password {demo.PASSWORD}: {', '.join(demo.LOGINS)}")

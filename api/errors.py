@@ -136,9 +136,12 @@ def _parameter_errors(error: ValidationException) -> list[errors.FieldError]:
     return found or [errors.FieldError("", "wrong_format", {"needed": error.detail[:200]})]
 
 
-def on_unavailable(
-    request: Request[Any, Any, Any], error: engine.DatabaseUnavailable
-) -> Response[bytes]:
+def on_conflict(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A constraint of the database said no: of two callers at the same instant the other won."""
+    return answer(request, errors.Refusal("conflict"))
+
+
+def on_unavailable(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The database does not answer: nothing was saved, and trying again is right."""
     log.error("database.unavailable", error=type(error).__name__)
     return answer(request, errors.Refusal("unavailable", headers={"Retry-After": "2"}))
@@ -167,6 +170,8 @@ HANDLERS: dict[int | type[Exception], Any] = {
     errors.Refusal: on_refusal,
     HTTPException: on_http_exception,
     engine.DatabaseUnavailable: on_unavailable,
+    **dict.fromkeys(engine.CONFLICTS, on_conflict),
+    **dict.fromkeys(engine.PASSING, on_unavailable),
     index.SearchUnavailable: on_search_down,
     Exception: on_accident,
 }

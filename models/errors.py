@@ -82,10 +82,10 @@ CODES: dict[str, Code] = {
     ),
     "conflict": Code(
         409,
-        "That clashes with what is there",
-        "与现有数据冲突",
-        "{reason}",
-        "{reason}",
+        "Somebody was faster",
+        "已被他人抢先",
+        "Another request took it at the same moment. Read again and decide anew.",
+        "另一请求同时占用了它。请重新读取后再决定。",
     ),
     "taken": Code(
         409,

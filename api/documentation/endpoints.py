@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin
 
 from litestar import Litestar, Response
+from litestar.enums import MediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import ParameterKwarg, PathParameter, QueryParameter
 from litestar.routes import HTTPRoute
@@ -27,6 +28,7 @@ class Parameter(Struct, frozen=True):
     place: str
     kind: Any
     limits: ParameterKwarg
+    required: bool
     default: Any
 
 
@@ -54,7 +56,8 @@ class Endpoint(Struct, frozen=True):
     @property
     def media_type(self) -> str:
         """What it answers."""
-        return str(self.handler.media_type) or "application/json"
+        given = self.handler.media_type
+        return (given.value if isinstance(given, MediaType) else given) or MediaType.JSON.value
 
     @property
     def guarded(self) -> bool:
@@ -67,7 +70,7 @@ class Endpoint(Struct, frozen=True):
         return (
             self.method == "get"
             and self.path.startswith("/v1/")
-            and self.media_type == "application/json"
+            and self.media_type == MediaType.JSON.value
             and get_origin(self.handler.parsed_return_field.annotation) is Response
         )
 
@@ -130,6 +133,7 @@ def _parameters(handler: HTTPRouteHandler) -> Iterator[Parameter]:
             "path" if isinstance(limits, PathParameter) else "query",
             _without_none(field.annotation),
             limits,
+            field.default is Empty and not field.is_optional,
             None if field.default is Empty else field.default,
         )
 

@@ -45,7 +45,8 @@ class Schemas:
 
     def of(self, kind: Any) -> Json:
         """The schema of a type: a reference where it is a struct."""
-        return self._of[kind]
+        schema: Json = self._of[kind]
+        return schema
 
     def parameter(self, parameter: endpoints.Parameter) -> Json:
         """The schema of a parameter, with its limits and its default."""
@@ -54,15 +55,16 @@ class Schemas:
             if (limit := getattr(parameter.limits, name)) is not None:
                 schema[keyword] = limit
         more = tables.PARAMETERS.get(parameter.name, {})
-        if "items" in more:
-            schema["items"] = schema["items"] | more["items"]
+        if "items" in schema:
+            schema["items"] = schema["items"] | more.get("items", {})
         schema |= {key: more[key] for key in ("minimum", "maximum") if key in more}
         if parameter.default is not None:
             schema["default"] = parameter.default
-        return mend(schema)
+        mend(schema)
+        return schema
 
 
-def mend(schema: Any) -> Any:
+def mend(schema: Any) -> None:
     """Mend a schema in place, all the way down."""
     if isinstance(schema, dict):
         if isinstance(pattern := schema.get("pattern"), str):
@@ -78,7 +80,6 @@ def mend(schema: Any) -> Any:
     elif isinstance(schema, list):
         for item in schema:
             mend(item)
-    return schema
 
 
 def ecma(pattern: str) -> str:

@@ -58,6 +58,8 @@ REFUSALS: dict[str, tuple[int, ...]] = {
 
 # Bodies that are not JSON: operation -> content type.
 OTHER_BODIES = {"import_availability": "text/calendar"}
+# Answers that are not JSON and carry an ETag all the same.
+OTHER_TAGS = frozenset({"export_availability"})
 
 # Status -> its name among the shared answers, and the codes shown as examples with what fills
 # their texts.
@@ -107,7 +109,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "slug": {"description": "Only the place with this slug."},
     "partner": {"description": "Only of this partner."},
     "include": {"description": "`excluded` adds who was left out, why, and what would mend it."},
-    "tag": {"description": "Only with every one of these features.", "items": _SLUG},
+    "tag": {"description": "Only with one of these features.", "items": _SLUG},
     "community": {"description": "Only in these communities, by slug.", "items": _SLUG},
     "weekday": {
         "description": "Only on these ISO weekdays, 1 is Monday.",

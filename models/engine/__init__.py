@@ -39,6 +39,8 @@ from typing import Any
 from piccolo.table import Table
 
 from models.engine.errors import (
+    CONFLICTS,
+    PASSING,
     DatabaseBusy,
     DatabaseClosed,
     DatabaseUnavailable,
@@ -49,6 +51,8 @@ from models.engine.sqlite import SQLite
 from models.engine.work import UnitOfWork, Work
 
 __all__ = [
+    "CONFLICTS",
+    "PASSING",
     "DatabaseBusy",
     "DatabaseClosed",
     "DatabaseUnavailable",

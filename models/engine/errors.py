@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+import asyncpg  # type: ignore[import-untyped]
+
+# What the drivers raise when a statement would break a constraint: somebody was faster.
+CONFLICTS: tuple[type[Exception], ...] = (
+    sqlite3.IntegrityError,
+    asyncpg.IntegrityConstraintViolationError,
+)
+# What passes when it is tried again: deadlocks, serialization, a statement over its time.
+PASSING: tuple[type[Exception], ...] = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.QueryCanceledError,
+)
+
 
 class DatabaseUnavailable(RuntimeError):
     """The database cannot be reached, opened or written. One line, no secrets."""

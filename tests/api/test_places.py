@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -95,6 +96,14 @@ async def test_a_place_that_does_not_fit_the_tree_is_refused(
     answer = await town.as_("officer", "POST", "/v1/places", json=a_place(town, **change))
     assert answer.status_code == status, answer.text
     assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_of_concurrent_places_with_one_slug_exactly_one_is_made(town: Town) -> None:
+    answers = await asyncio.gather(
+        *(town.as_("officer", "POST", "/v1/places", json=a_place(town)) for _ in range(20))
+    )
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
+    assert len((await town.get("/v1/places?slug=zhanggong"))["items"]) == 1
 
 
 async def test_within_lists_a_place_and_everything_below_it(town: Town) -> None:

@@ -1,0 +1,94 @@
+"""The README's commands, run as they stand against a server as a newcomer starts it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(sh|json)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [text for kind, text in BLOCKS if kind == "sh" and "curl" in text]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with the demo town, on a free port."""
+    command = [sys.executable, "-m", "api", "serve", "--port", "0"]
+    command += ["--data", str(tmp_path_factory.mktemp("data"))]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        found = re.search(r"http://\S+", server.stdout.readline())
+        assert found, "the server said no address"
+        _wait_until_indexed(found[0])
+        yield found[0]
+        server.terminate()
+        assert server.wait(timeout=10) == 0
+
+
+def _wait_until_indexed(address: str) -> None:
+    with httpx.Client(transport=httpx.HTTPTransport(retries=20), timeout=30) as client:
+        for _ in range(200):
+            if client.get(f"{address}/v1/search?page_size=0").json()["total"] > 300:
+                return
+    raise AssertionError("the demo town is not in the index")
+
+
+def _run(command: str, address: str) -> Any:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command.replace("http://127.0.0.1:8000", address)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_first_command_finds_breakfast_in_chinese(address: str) -> None:
+    found = _run(COMMANDS[0], address)
+    assert len(found["items"]) == 2
+    assert all(item["kind"] == "need" for item in found["items"])
+    assert all("早餐" in item["title"]["zh"] for item in found["items"])
+
+
+def test_the_second_command_answers_what_the_first_screen_shows(address: str) -> None:
+    shown = json.loads(next(text for kind, text in BLOCKS if kind == "json"))
+    (slot,) = _run(COMMANDS[1], address)["slots"]
+    assert slot["role"] == shown["role"]
+    promised, match = shown["matches"][0], slot["matches"][0]
+    assert match["offering"].items() >= promised["offering"].items()
+    assert match["score"] == promised["score"]
+    for part in promised["parts"]:
+        assert part in match["parts"]
+    promised = shown["excluded"][0]
+    (out,) = [
+        entry
+        for entry in slot["excluded"]
+        if entry["offering"]["title"] == promised["offering"]["title"]
+    ]
+    (failure,) = out["because"]
+    assert failure["text"] == promised["because"][0]["text"]
+    assert failure["mend"].items() >= promised["because"][0]["mend"].items()
+
+
+def test_the_third_command_posts_a_need_once(address: str) -> None:
+    first, second = _run(COMMANDS[2], address), _run(COMMANDS[2], address)
+    assert first == second
+    assert first["title"]["en"] == "A repair stall on Saturdays"
+
+
+def test_the_demo_accounts_of_the_readme_can_sign_in(address: str) -> None:
+    logins = set(re.findall(r"`(\w+@demo)`", README))
+    assert len(logins) == 8
+    for login in logins:
+        body = {"login": login, "password": "demo-only"}
+        assert httpx.post(f"{address}/v1/sessions", json=body, timeout=30).status_code == 201
