@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import structlog
 import uvicorn
 from litestar import Litestar
@@ -47,20 +48,29 @@ def main(argv: list[str]) -> int:
         cache_logger_on_first_use=True,
     )
     try:
-        options = settings.load(
+        code: int = given.command(_options(given), given)
+        return code
+    except (Trouble, engine.DatabaseUnavailable, index.SearchUnavailable, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError) as error:
+        print(f"error: {error}; the user of DATABASE_URL must own the database", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _options(given: argparse.Namespace) -> settings.Settings:
+    try:
+        return settings.load(
             host=getattr(given, "host", None),
             port=getattr(given, "port", None),
             data=getattr(given, "data", None),
             database_url=getattr(given, "database_url", None),
             demo=False if getattr(given, "no_demo", False) else None,
         )
-        code: int = given.command(options, given)
-        return code
-    except (Trouble, ValueError, engine.DatabaseUnavailable, index.SearchUnavailable) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    except ValueError as error:
+        raise Trouble(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,9 +130,13 @@ def serve(options: settings.Settings, _: Any) -> int:
 async def _answer(app: Litestar, server: _Server, listening: socket.socket, is_demo: bool) -> None:
     """Serve until a signal comes. Trouble at the start is raised here, not logged by uvicorn."""
     with server.capture_signals():
-        async with app.lifespan():
-            _greet(listening, is_demo)
-            await server.serve(sockets=[listening])
+        try:
+            async with app.lifespan():
+                _greet(listening, is_demo)
+                await server.serve(sockets=[listening])
+        except BaseExceptionGroup as group:
+            # Litestar's event emitter, around everything else, wraps whatever goes wrong in there.
+            raise group.exceptions[0] from None
 
 
 class _Server(uvicorn.Server):
@@ -184,7 +198,10 @@ async def _prepare(options: settings.Settings) -> bool:
 @contextlib.asynccontextmanager
 async def opened(options: settings.Settings) -> AsyncIterator[engine.Engine]:
     """The database of these settings, in use."""
-    database = engine.open_engine(options.database)
+    try:
+        database = engine.open_engine(options.database)
+    except ValueError as error:
+        raise Trouble(str(error)) from None
     await database.start()
     engine.use(database)
     try:
@@ -273,6 +290,7 @@ def work(options: settings.Settings, _: Any) -> int:
 async def _with_index(
     options: settings.Settings, run: Callable[[index.SearchEngine], Awaitable[int]]
 ) -> int:
+    _make_directory(options.data)
     async with opened(options):
         await migrate.migrate()
         target = index.open_engine(options.data / "index")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 from models import engine, migrate, settings
 from search import sync
 
 
 async def examine(options: settings.Settings) -> int:
-    """Print one line per finding; answers 1 when something does not answer, else 0."""
+    """Print one line per finding; answers 1 when something does not answer, else 0.
+
+    Looks only: a database that is not there yet is not made.
+    """
     print(f"python       {platform.python_version()}")
     for setting in settings.SETTINGS:
         value = str(getattr(options, setting.name))
@@ -18,10 +22,13 @@ async def examine(options: settings.Settings) -> int:
     database = None
     try:
         database = engine.open_engine(options.database, exclusive=False)
+        if isinstance(database, engine.SQLite) and not Path(database.path).exists():
+            print(f"database     {database.path} is not there: run `python -m api migrate`")
+            return 1
         await database.start()
         engine.use(database)
         return await _database(database.dialect)
-    except (engine.DatabaseUnavailable, OSError) as error:
+    except (engine.DatabaseUnavailable, ValueError) as error:
         print(f"database     does not answer: {error}")
         return 1
     finally:

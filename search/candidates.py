@@ -206,7 +206,7 @@ def _fact(
         requires_features=_words(row[16]),
         languages=_words(row[17]),
         max_minutes_week=None if hours is None else hours * 60,
-        contacts_left=row[19],
+        max_contacts_week=row[19],
         ratings=row[20],
         rating_sum=row[21],
         jobs_agreed=row[22],

@@ -104,7 +104,7 @@ _PARAMETERS: Json = {
         "name": "Accept-Language",
         "in": "header",
         "description": "Language of problems and reasons: zh or en.",
-        "schema": {"type": "string", "maxLength": 1000, "examples": ["zh-CN, en;q=0.5"]},
+        "schema": {"type": "string", "examples": ["zh-CN, en;q=0.5"]},
     },
     "IfNoneMatch": {
         "name": "If-None-Match",

@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Empty
 from msgspec import Struct
 
-from api import auth
+from api import auth, paging
 from api.documentation import tables
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -73,6 +73,11 @@ class Endpoint(Struct, frozen=True):
             and self.media_type == MediaType.JSON.value
             and get_origin(self.handler.parsed_return_field.annotation) is Response
         )
+
+    @property
+    def record(self) -> Any:
+        """What it answers, or answers pages of."""
+        return get_args(self.answer)[0] if get_origin(self.answer) is paging.Page else self.answer
 
     @property
     def versioned(self) -> bool:

@@ -34,7 +34,10 @@ def _security(endpoint: endpoints.Endpoint) -> list[Json]:
 
 
 def _parameters(endpoint: endpoints.Endpoint, known: schemas.Schemas) -> list[Json]:
-    described = [_parameter(parameter, known) for parameter in endpoint.parameters]
+    described = [
+        _fields(parameter, endpoint) if parameter.name == "fields" else _parameter(parameter, known)
+        for parameter in endpoint.parameters
+    ]
     names = ["AcceptLanguage"]
     names += ["IfNoneMatch"] if endpoint.conditional else []
     names += ["IfMatch"] if endpoint.needs_match else []
@@ -50,6 +53,22 @@ def _parameter(parameter: endpoints.Parameter, known: schemas.Schemas) -> Json:
         or tables.PARAMETERS.get(parameter.name, {}).get("description", ""),
         "required": parameter.required,
         "schema": known.parameter(parameter),
+    }
+
+
+def _fields(parameter: endpoints.Parameter, endpoint: endpoints.Endpoint) -> Json:
+    """`fields=` as the list that it is, of the names that the record has."""
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.limits.description,
+        "required": False,
+        "style": "form",
+        "explode": False,
+        "schema": {
+            "type": "array",
+            "items": {"type": "string", "enum": list(endpoint.record.__struct_fields__)},
+        },
     }
 
 

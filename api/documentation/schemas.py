@@ -57,7 +57,7 @@ class Schemas:
         more = tables.PARAMETERS.get(parameter.name, {})
         if "items" in schema:
             schema["items"] = schema["items"] | more.get("items", {})
-        schema |= {key: more[key] for key in ("minimum", "maximum") if key in more}
+        schema |= {key: more[key] for key in more.keys() - {"description", "items"}}
         if parameter.default is not None:
             schema["default"] = parameter.default
         mend(schema)

@@ -51,7 +51,7 @@ def _partner(offering: OfferingFacts, mend: Mend) -> OfferingFacts:
 def _offering(offering: OfferingFacts, mend: Mend) -> OfferingFacts:
     value = mend.value
     match mend.field:
-        case "status" | "contacts_left" | "reach_m" | "capacity":
+        case "status" | "max_contacts_week" | "reach_m" | "capacity":
             return structs.replace(offering, **{mend.field: value})
         case "features" | "languages":
             return structs.replace(offering, **{mend.field: tuple(value)})

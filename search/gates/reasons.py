@@ -73,8 +73,9 @@ def _blocked(case: Case) -> Iterator[Failure]:
 
 
 def _contacts(case: Case) -> Iterator[Failure]:
-    mend = Mend("allow_contact", "offering", "contacts_left", 1)
-    yield Failure("contacts", "contacts", 1, case.offering.contacts_left, mend)
+    asked = case.offering.contacts_week
+    mend = Mend("allow_contact", "offering", "max_contacts_week", asked + 1)
+    yield Failure("contacts", "contacts", asked + 1, case.offering.max_contacts_week, mend)
 
 
 def _service(case: Case) -> Iterator[Failure]:

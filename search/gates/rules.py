@@ -146,7 +146,8 @@ def _blocked(case: Case) -> bool:
 
 
 def _contacts(case: Case) -> bool:
-    return case.offering.contacts_left is None or case.offering.contacts_left > 0
+    most = case.offering.max_contacts_week
+    return most is None or case.offering.contacts_week < most
 
 
 def _service(case: Case) -> bool:

@@ -219,7 +219,8 @@ def some_offering(
         languages=draw(st.sampled_from([("zh", "en"), ("zh-Hans",), ("en",), ()])),
         max_minutes_week=draw(st.none() | st.integers(0, 100).map(lambda hours: hours * 60)),
         committed_minutes_week=draw(st.integers(0, 2000)),
-        contacts_left=draw(st.none() | st.integers(0, 2)),
+        max_contacts_week=draw(st.none() | st.integers(0, 2)),
+        contacts_week=draw(st.integers(0, 2)),
         ratings=ratings,
         rating_sum=draw(st.integers(100, 500)) * ratings,
         jobs_agreed=jobs,
@@ -239,7 +240,7 @@ def generous(offering: gates.OfferingFacts, need: gates.NeedFacts) -> gates.Offe
         status="active",
         partner_status="admitted",
         blocked=False,
-        contacts_left=None,
+        max_contacts_week=None,
     )
 
 

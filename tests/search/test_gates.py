@@ -231,7 +231,7 @@ def test_the_weekly_load_counts_what_is_committed() -> None:
         ({"status": "paused"}, "activate"),
         ({"partner_status": "suspended"}, "admit_partner"),
         ({"blocked": True}, "lift_block"),
-        ({"contacts_left": 0}, "allow_contact"),
+        ({"max_contacts_week": 2, "contacts_week": 2}, "allow_contact"),
         ({"features": ("kitchen",)}, "add_feature"),
     ],
 )
@@ -319,7 +319,10 @@ def plainly_admits(need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFa
         and offering.status == "active"
         and offering.partner_status == "admitted"
         and not offering.blocked
-        and offering.contacts_left != 0
+        and (
+            offering.max_contacts_week is None
+            or offering.contacts_week < offering.max_contacts_week
+        )
         and need.service_type in offering.services
         and (need.radius_m is None or (metres is not None and metres <= need.radius_m))
         and (

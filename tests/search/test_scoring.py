@@ -296,7 +296,7 @@ CASES: list[tuple[gates.NeedFacts, Slot, gates.OfferingFacts]] = [
     for changes in (
         {},
         {"kind": "space", "status": "paused", "partner_status": "applied", "blocked": True},
-        {"services": (), "lat_e6": metres_north(5000), "reach_m": 100, "contacts_left": 0},
+        {"services": (), "lat_e6": metres_north(5000), "reach_m": 100, "max_contacts_week": 0},
         {"lat_e6": None, "capacity": 0, "max_minutes_week": 60, "price_amount": 10**6},
         {"currency": "USD", "price_amount": 5, "availability": ()},
         {"availability": (weekly("12345", "06:30", "08:30"),)},

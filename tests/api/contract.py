@@ -1,0 +1,79 @@
+"""The OpenAPI document as a contract: every answer that a test sees must be in it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import Any
+
+import httpx
+import jsonschema
+
+from api.app import create_app
+from api.documentation import document
+from models import settings
+
+# What any address may answer; the document says so once, in its description.
+EVERYWHERE = {405, 500}
+
+
+@functools.cache
+def current() -> dict[str, Any]:
+    """The document of the application as it is."""
+    found: dict[str, Any] = json.loads(document.text(document.of(create_app(settings.load({})))))
+    return found
+
+
+async def keep(response: httpx.Response) -> None:
+    """An event hook for a client: fail when an answer is not as the document says."""
+    operation = _operation(response.request.method.lower(), response.request.url.path)
+    if operation is None or response.status_code in EVERYWHERE:
+        return
+    name = f"{operation['operationId']} -> {response.status_code}"
+    documented = operation["responses"].get(str(response.status_code))
+    assert documented, f"{name} is not documented"
+    content = _resolved(documented).get("content")
+    await response.aread()
+    if not content:
+        assert not response.content, f"{name} has a body"
+        return
+    kind = response.headers["content-type"].partition(";")[0]
+    assert kind in content, f"{name} is {kind}"
+    if kind.endswith("json") and "fields" not in response.request.url.params:
+        error = jsonschema.exceptions.best_match(
+            validator(content[kind]["schema"]).iter_errors(response.json())
+        )
+        assert not error, f"{name}: {error.json_path} {error.message}"
+
+
+def validator(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+    """Validates against a schema of the document, which may refer to its components."""
+    return jsonschema.Draft202012Validator(
+        schema | {"components": current()["components"]},
+        format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER,
+    )
+
+
+def _resolved(part: dict[str, Any]) -> dict[str, Any]:
+    found = current()
+    if "$ref" not in part:
+        return part
+    for step in part["$ref"].removeprefix("#/").split("/"):
+        found = found[step]
+    return found
+
+
+def _operation(method: str, path: str) -> dict[str, Any] | None:
+    for pattern, operations in _patterns():
+        if method in operations and pattern.fullmatch(path):
+            found: dict[str, Any] = operations[method]
+            return found
+    return None
+
+
+@functools.cache
+def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
+    """The addresses, those without parameters first."""
+    paths = sorted(current()["paths"].items(), key=lambda item: item[0].count("{"))
+    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), found) for path, found in paths]
