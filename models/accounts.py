@@ -12,7 +12,7 @@ from typing import Literal
 
 import argon2
 from msgspec import Struct
-from piccolo.columns import UUID, ForeignKey, Timestamptz, Varchar
+from piccolo.columns import UUID, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 from models import base, engine, errors
@@ -47,6 +47,7 @@ class Account(Table):
     password_hash = Varchar(length=200, null=False, secret=True)
     display_name = Varchar(length=200, null=False)
     status = Varchar(length=16, null=False)
+    home_place = ForeignKey(Place, null=True, default=None)
     created_at = Timestamptz(null=False)
 
 
@@ -61,6 +62,9 @@ class Role(Table):
     partner = UUID(null=True, default=None)
     valid_from = Timestamptz(null=False)
     valid_to = Timestamptz(null=True, default=None)
+    granted_by = ForeignKey(Account, null=True, default=None)
+    # The role this one was delegated from: it ends when that one ends.
+    delegated_from = UUID(null=True, default=None)
 
 
 class Token(Table):
@@ -73,6 +77,48 @@ class Token(Table):
     token_hash = Varchar(length=64, null=False, secret=True)
     expires_at = Timestamptz(null=False)
     used_at = Timestamptz(null=True, default=None)
+
+
+class Invitation(Table):
+    """An offer of a role to whoever holds its token, kept as its SHA-256; good once."""
+
+    id = UUID(primary_key=True)
+    token_hash = Varchar(length=64, null=False, secret=True)
+    role = Varchar(length=32, null=False)
+    place = ForeignKey(Place, null=True, default=None)
+    partner = UUID(null=True, default=None)
+    role_valid_to = Timestamptz(null=True, default=None)
+    invited_by = ForeignKey(Account, null=False)
+    expires_at = Timestamptz(null=False)
+    accepted_by = ForeignKey(Account, null=True, default=None)
+    accepted_at = Timestamptz(null=True, default=None)
+
+
+class ServiceKey(Table):
+    """A key of a partner system, kept as its SHA-256; `prefix` is what people see of it."""
+
+    id = UUID(primary_key=True)
+    prefix = Varchar(length=12, null=False)
+    key_hash = Varchar(length=64, null=False, secret=True)
+    name = Varchar(length=200, null=False)
+    # JSON: the scopes it may use.
+    scopes = Text(null=False)
+    place = ForeignKey(Place, null=True, default=None)
+    partner = UUID(null=True, default=None)
+    made_by = ForeignKey(Account, null=False)
+    created_at = Timestamptz(null=False)
+    expires_at = Timestamptz(null=True, default=None)
+    revoked_at = Timestamptz(null=True, default=None)
+    last_used_at = Timestamptz(null=True, default=None)
+
+
+class SignInFailure(Table):
+    """Failed sign-ins of one login or one address (their hash) within one window of time."""
+
+    id = UUID(primary_key=True)
+    subject = Varchar(length=64, null=False)
+    window_start = Timestamptz(null=False)
+    failures = Integer(null=False)
 
 
 class RoleGrant(Struct, frozen=True):

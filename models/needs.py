@@ -32,6 +32,11 @@ class Need(Table):
     description_en = Text(null=False)
     lat_e6 = Integer(null=True, default=None)
     lon_e6 = Integer(null=True, default=None)
+    # What everybody may know: the position itself, or for a person's home a snapped one.
+    public_lat_e6 = Integer(null=True, default=None)
+    public_lon_e6 = Integer(null=True, default=None)
+    # For whom: the community, or one person who asks for themselves or has somebody ask.
+    beneficiary = Varchar(length=16, null=False, default="community")
     radius_m = Integer(null=True, default=None)
     beneficiaries = Integer(null=False)
     priority = Varchar(length=16, null=False)
@@ -46,6 +51,20 @@ class Need(Table):
     version = Integer(null=False)
     created_at = Timestamptz(null=False)
     updated_at = Timestamptz(null=False)
+
+
+class Consent(Table):
+    """That a person agreed to a need entered for them: who said so, to what text, when, how."""
+
+    id = UUID(primary_key=True)
+    need = ForeignKey(Need, null=False)
+    given_by = Varchar(length=200, null=False)
+    relation = Varchar(length=16, null=False)
+    text = Text(null=False)
+    channel = Varchar(length=16, null=False)
+    given_at = Timestamptz(null=False)
+    recorded_by = ForeignKey(accounts.Account, null=False)
+    withdrawn_at = Timestamptz(null=True, default=None)
 
 
 class NeedDraft(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -37,6 +37,9 @@ class Offering(Table):
     description_en = Text(null=False)
     lat_e6 = Integer(null=True, default=None)
     lon_e6 = Integer(null=True, default=None)
+    # What everybody may know: the position itself, or for a person's home a snapped one.
+    public_lat_e6 = Integer(null=True, default=None)
+    public_lon_e6 = Integer(null=True, default=None)
     cell = BigInt(null=True, default=None)
     reach_m = Integer(null=True, default=None)
     capacity = Integer(null=True, default=None)

@@ -33,7 +33,7 @@ async def keep(response: httpx.Response) -> None:
     name = f"{operation['operationId']} -> {response.status_code}"
     documented = operation["responses"].get(str(response.status_code))
     assert documented, f"{name} is not documented"
-    content = _resolved(documented).get("content")
+    content = resolved(documented).get("content")
     await response.aread()
     if not content:
         assert not response.content, f"{name} has a body"
@@ -55,7 +55,8 @@ def validator(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
     )
 
 
-def _resolved(part: dict[str, Any]) -> dict[str, Any]:
+def resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """The part itself, or what it refers to."""
     found = current()
     if "$ref" not in part:
         return part

@@ -144,9 +144,30 @@ async def test_fewer_typos_rank_above_a_better_field_and_the_field_above_exactne
     assert await find(memory, "kitchen") == ["typo", "longer", "tag"]
 
 
-async def test_a_word_written_together_is_found_apart(memory: SearchEngine) -> None:
-    await put(memory, a_document("a", title_en="tool room"), a_document("b", title_en="room tool"))
-    assert await find(memory, "toolroom") == ["a"]
+async def test_a_word_written_together_is_found_apart_with_one_typo(memory: SearchEngine) -> None:
+    await put(
+        memory,
+        a_document("apart", title_en="tool room", rank_key=9),
+        a_document("turned", title_en="room tool", rank_key=9),
+        a_document("tag", title_en="x", tags=("toolroom", "y")),
+    )
+    assert await find(memory, "toolroom") == ["tag", "apart"]
+
+
+async def test_two_words_found_written_together_are_both_found(memory: SearchEngine) -> None:
+    await put(
+        memory,
+        a_document("one", title_en="tool shed", rank_key=9),
+        a_document("both", title_en="x", description_en="toolroom"),
+    )
+    assert await find(memory, "tool room") == ["both", "one"]
+    assert await find(memory, "tool room", match="all") == ["both"]
+
+
+async def test_what_lies_on_the_rim_is_within_the_radius(memory: SearchEngine) -> None:
+    await put(memory, a_document("here", location=Location(29_500_000, 106_500_000)))
+    here = values.Point(29.5, 106.5)
+    assert await find(memory, near=here, radius_m=0) == ["here"]
 
 
 async def test_all_words_must_match_when_asked_for(memory: SearchEngine) -> None:
