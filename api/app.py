@@ -6,23 +6,31 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import (
     accounts,
+    audit,
     auth,
     calendars,
     documentation,
+    edge,
     errors,
     finding,
     health,
+    keys,
+    limits,
     matches,
     needs,
     offerings,
     partners,
+    people,
     places,
     requests,
+    roles,
     worker,
 )
 from models import engine, settings
@@ -42,26 +50,40 @@ def create_app(options: settings.Settings) -> Litestar:
             await database.start()
             open_things.push_async_callback(database.close)
             engine.use(database)
-            app.state.engine = index.open_engine(options.data / "index")
+            app.state.engine = index.open_engine(
+                options.data / "index", options.meili_url, options.meili_key
+            )
             open_things.push_async_callback(app.state.engine.close)
-            working = worker.Worker(app.state.engine)
-            await working.start()
-            open_things.push_async_callback(working.stop)
+            if _keeps_the_index(options, database):
+                working = worker.Worker(app.state.engine)
+                await working.start()
+                open_things.push_async_callback(working.stop)
+            signing = worker.Signing(settings.signing_key(options))
+            await signing.start()
+            open_things.push_async_callback(signing.stop)
             yield
 
-    return Litestar(
+    limiter = limits.Limiter(options.rate_limit) if options.rate_limit else None
+    app = Litestar(
         route_handlers=[
             health.livez,
             health.readyz,
             errors.ProblemController,
             accounts.SessionController,
+            accounts.AccountController,
+            people.PersonController,
+            roles.InvitationController,
+            roles.RoleController,
+            keys.KeyController,
             places.PlaceController,
             places.ServiceTypeController,
             partners.PartnerController,
             offerings.OfferingController,
             needs.NeedController,
+            needs.ConsentController,
             calendars.CalendarController,
             matches.MatchController,
+            audit.AuditController,
             finding.SearchController,
             *documentation.HANDLERS,
         ],
@@ -71,15 +93,60 @@ def create_app(options: settings.Settings) -> Litestar:
             "options": Provide(lambda: options, sync_to_thread=False),
             "engine": Provide(_engine, sync_to_thread=False),
         },
-        middleware=[auth.Identify()],
+        middleware=[auth.Identify(), *([limits.Meter(limiter)] if limiter else [])],
+        guards=[auth.within_scopes],
         before_request=requests.known_query,
         exception_handlers=errors.HANDLERS,
         request_class=requests.StrictRequest,
         request_max_body_size=MAX_BODY,
         state=State({}),
         debug=False,
+        pdb_on_exception=False,
         logging_config=None,
+        cors_config=_cors(options),
     )
+    app.asgi_handler = edge.Edge(app.asgi_handler, limiter)
+    if options.trusted_proxies:
+        app.asgi_handler = ProxyHeadersMiddleware(  # type: ignore[assignment]  # ASGI, by its types
+            app.asgi_handler,  # type: ignore[arg-type]
+            list(options.trusted_proxies),
+        )
+    return app
+
+
+def _cors(options: settings.Settings) -> CORSConfig | None:
+    """Which pages of other origins may call. They send their token themselves: never cookies."""
+    if not options.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(options.cors_origins),
+        allow_credentials=False,
+        allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
+        allow_headers=[
+            "Accept-Language",
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "If-None-Match",
+            "X-Request-Id",
+        ],
+        expose_headers=[
+            "ETag",
+            "Location",
+            "RateLimit",
+            "RateLimit-Policy",
+            "Retry-After",
+            "X-Request-Id",
+        ],
+    )
+
+
+def _keeps_the_index(options: settings.Settings, database: engine.Engine) -> bool:
+    """Whether this process carries changes to the index itself: to an embedded one always, to a
+    server only where nobody else can, since a SQLite file lets in one process. On PostgreSQL that
+    is the work of `python -m api work`."""
+    return not options.meili_url or database.dialect == "sqlite"
 
 
 def _engine(state: State) -> index.SearchEngine:

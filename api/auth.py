@@ -1,29 +1,61 @@
-"""Token -> Caller, on every request; the guards that endpoints name."""
+"""Token or service key -> Caller, on every request; the guards that endpoints name."""
 
 from __future__ import annotations
 
-import re
 import uuid
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
-from litestar.handlers import BaseRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.requests import StrictRequest
-from models import accounts, errors
+from models import accounts, audit, errors
 
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}\Z")
+# What a service key may do, by the tag of the route: read it with the scope `read`, write it with
+# the scope named here. What is in neither table is for people: accounts, sessions, roles,
+# invitations, keys, and whatever comes next until somebody decides.
+KEY_READS = frozenset(
+    {
+        "places",
+        "service types",
+        "partners",
+        "offerings",
+        "calendars",
+        "needs",
+        "matches",
+        "search",
+    }
+)
+KEY_WRITES: dict[str, accounts.KeyScope] = {
+    "partners": "partners",
+    "offerings": "offerings",
+    "calendars": "offerings",
+    "needs": "needs",
+}
+# These keep nothing, so they count as reading.
+_READING_POSTS = frozenset({"preview_need"})
+# What a person must stand for: verifying what they have seen, admitting a partner, having a
+# reason to see a contact.
+_FOR_PEOPLE = frozenset(
+    {
+        "move_partner",
+        "reveal_contact",
+        "verify_offering_credential",
+        "verify_partner_credential",
+    }
+)
+# These tell nobody anything, so a key needs no scope for them; the documentation has no tag.
+_FOR_ALL = frozenset({"problems", "health"})
 
 
 class Identify(ASGIMiddleware):
-    """Give every request its id and its caller before anything else looks at it.
+    """Give every request its caller before anything else looks at it.
 
-    The id is the caller's own `X-Request-Id` when that is harmless, and goes back with the
-    answer. A token that is not valid is refused here, also on public reads: a caller who thinks
-    to be signed in must not get an anonymous answer.
+    A token that is not valid is refused here, also on public reads: a caller who thinks to be
+    signed in must not get an anonymous answer.
     """
 
     scopes = (ScopeType.HTTP,)
@@ -31,37 +63,49 @@ class Identify(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Fill `scope` and pass on."""
         sent = dict(scope["headers"])
-        scope["state"]["request_id"] = known = request_id(sent)
         scheme, _, token = sent.get(b"authorization", b"").decode("latin-1").partition(" ")
         scope["user"], scope["auth"] = accounts.ANONYMOUS, None
         if scheme:
-            caller = await accounts.caller_of(token.strip()) if scheme.lower() == "bearer" else None
+            caller = await _caller(token.strip()) if scheme.lower() == "bearer" else None
             if caller is None:
                 raise errors.Refusal("unauthenticated", headers=challenge("invalid_token"))
             scope["user"], scope["auth"] = caller, token.strip()
-        await next_app(scope, receive, _echoing(send, known))
+        acting = audit.actor.set(scope["user"].account)
+        try:
+            await next_app(scope, receive, send)
+        finally:
+            audit.actor.reset(acting)
 
 
-def request_id(headers: dict[bytes, bytes]) -> str:
-    """The caller's own request id when it is harmless, else a new one."""
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
-    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
-
-
-def _echoing(send: Send, known: str) -> Send:
-    header = (b"x-request-id", known.encode())
-
-    async def echo(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], header]
-        await send(message)
-
-    return echo
+async def _caller(token: str) -> accounts.Caller | None:
+    if token.startswith(accounts.MARK):
+        return await accounts.caller_of_key(token)
+    return await accounts.caller_of(token)
 
 
 def challenge(error: str = "") -> dict[str, str]:
     """The WWW-Authenticate header of RFC 6750."""
     return {"WWW-Authenticate": f'Bearer error="{error}"' if error else "Bearer"}
+
+
+async def within_scopes(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """Guard of the whole application: a service key does what its scopes say, and no more."""
+    scopes = connection.scope["user"].scopes
+    if scopes is None:
+        return
+    tags = handler.resolve_tags() if isinstance(handler, HTTPRouteHandler) else []
+    if not tags or tags[0] in _FOR_ALL:
+        return
+    name = getattr(handler, "operation_id", None)
+    reads = getattr(handler, "http_methods", None) == {"GET"} or name in _READING_POSTS
+    if reads:
+        needed = "read" if tags[0] in KEY_READS else None
+    else:
+        needed = None if name in _FOR_PEOPLE else KEY_WRITES.get(tags[0])
+    if needed not in scopes:
+        raise errors.Refusal("key_scope", scope=needed or "-")
 
 
 async def signed_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -76,6 +120,13 @@ def account_of(request: StrictRequest) -> uuid.UUID:
     if account is None:
         raise errors.Refusal("unauthenticated", headers=challenge())
     return account
+
+
+def token_of(request: StrictRequest) -> str:
+    """The access token of a signed-in caller."""
+    if request.auth is None:
+        raise errors.Refusal("unauthenticated", headers=challenge())
+    return request.auth
 
 
 def found(there: bool) -> None:

@@ -71,7 +71,7 @@ class CalendarController(Controller):
         offering = await offerings.read(offering_id, accounts.visibility(request.user))
         return Response(
             calendars.export(offering),
-            media_type="text/calendar; charset=utf-8",
+            media_type="text/calendar",
             headers={"ETag": answers.etag(offering.version)},
         )
 

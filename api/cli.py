@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, demo, reindex, work, doctor, settings.
+"""The command line: serve, migrate, demo, reindex, work, search-setup, audit, doctor, settings.
 
 Trouble that the operator can mend is one line that says how, and an exit code that is not 0.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -16,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
-import structlog
 import uvicorn
 from litestar import Litestar
 
-from api import doctor, progress, worker
+from api import doctor, heads, logs, progress, standby, start_up, worker
 from api.app import create_app
-from models import demo, engine, errors, migrate, settings
+from models import audit, demo, engine, errors, migrate, settings
 from search import engine as index
 from search import sync
 
+# Of a trail that does not hold at all, so many lines say enough.
+FLAWS_SHOWN = 20
 # Docker and systemd kill after 10 s: running requests get most of that.
 GRACE_S = 8
 
@@ -37,21 +39,14 @@ class Trouble(Exception):
 def main(argv: list[str]) -> int:
     """Run one command; answers the exit code."""
     given = _parser().parse_args(argv)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    logs.configure()
+    logs.hook()
     try:
         code: int = given.command(_options(given), given)
         return code
     except (Trouble, engine.DatabaseUnavailable, index.SearchUnavailable, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
         return 1
     except (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError) as error:
         print(f"error: {error}; the user of DATABASE_URL must own the database", file=sys.stderr)
@@ -95,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--reset", action="store_true", help="Empty a demo database first.")
     command("reindex", reindex, "Build the search index anew and swap it in.")
     command("work", work, "Carry changes to a Meilisearch server, apart from the API.")
+    command("search-setup", set_up_search, "Make the key for a Meilisearch server and print it.")
+    sub = command("audit", keep_audit, "Verify the audit trail, or sign where it ends now.")
+    sub.add_argument("what", choices=("verify", "sign"))
+    sub.add_argument("--progress", action="store_true", help="Show how far it has come.")
     command("doctor", examine, "Say what is configured, what answers, and what is pending.")
     command("settings", print_settings, "Print .env.example.")
     return parser
@@ -117,9 +116,13 @@ def serve(options: settings.Settings, _: Any) -> int:
         config = uvicorn.Config(
             app,
             lifespan="off",
+            http=heads.BoundedHeads,
+            log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
+            # The application knows which proxies to believe.
+            proxy_headers=False,
             timeout_graceful_shutdown=GRACE_S,
         )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
@@ -186,7 +189,13 @@ def _make_directory(directory: Path) -> None:
 
 
 async def _prepare(options: settings.Settings) -> bool:
-    """Migrate, fill an empty database with the demo town; answers whether it is a demo."""
+    """Migrate, fill an empty database with the demo town; answers whether it is a demo.
+
+    In production only look, and refuse what is not safe in public.
+    """
+    if options.in_production:
+        await _refuse_unsafe(options)
+        return False
     async with opened(options):
         await migrate.migrate()
         if options.demo and await demo.wanted():
@@ -195,11 +204,19 @@ async def _prepare(options: settings.Settings) -> bool:
         return await demo.present()
 
 
+async def _refuse_unsafe(options: settings.Settings) -> None:
+    found = await start_up.refusals(options)
+    if found:
+        raise Trouble("\n".join(found))
+
+
 @contextlib.asynccontextmanager
-async def opened(options: settings.Settings) -> AsyncIterator[engine.Engine]:
-    """The database of these settings, in use."""
+async def opened(
+    options: settings.Settings, *, exclusive: bool = True
+) -> AsyncIterator[engine.Engine]:
+    """The database of these settings, in use. `exclusive=False` works beside the server."""
     try:
-        database = engine.open_engine(options.database)
+        database = engine.open_engine(options.database, exclusive=exclusive)
     except ValueError as error:
         raise Trouble(str(error)) from None
     await database.start()
@@ -235,6 +252,8 @@ def run_migrations(options: settings.Settings, _: Any) -> int:
 
 def load_demo(options: settings.Settings, given: Any) -> int:
     """Load the demo town; with --reset, empty a demo database first."""
+    if options.in_production:
+        raise Trouble("the demo's password is known to everybody; MODE=development has a demo")
 
     async def run() -> None:
         async with opened(options):
@@ -264,7 +283,19 @@ def reindex(options: settings.Settings, _: Any) -> int:
         with progress.shown("Indexing") as report:
             return await sync.rebuild(target, report)
 
-    print(f"{asyncio.run(_with_index(options, run))} documents indexed.")
+    async def alone(target: index.SearchEngine) -> int:
+        async with standby.lock(options.database, wait=False):
+            return await run(target)
+
+    on_a_server = options.meili_url and not options.database.startswith("sqlite")
+    try:
+        count = asyncio.run(_with_index(options, alone if on_a_server else run))
+    except standby.Taken:
+        raise Trouble(
+            "a worker keeps this index, and builds it anew by itself when that is needed;"
+            " stop `work` to do it by hand"
+        ) from None
+    print(f"{count} documents indexed.")
     return 0
 
 
@@ -275,9 +306,12 @@ def work(options: settings.Settings, _: Any) -> int:
             "the embedded index lives in the server process, which keeps it itself;"
             " set MEILI_URL to run a worker apart"
         )
+    if options.database.startswith("sqlite"):
+        raise Trouble("on SQLite `serve` does this itself; a worker apart needs PostgreSQL")
 
     async def run(target: index.SearchEngine) -> int:
-        working = asyncio.ensure_future(worker.Worker(target).run())
+        alone = standby.run_alone(options.database, worker.Worker(target).run)
+        working = asyncio.ensure_future(alone)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, working.cancel)
         with contextlib.suppress(asyncio.CancelledError):
@@ -287,17 +321,74 @@ def work(options: settings.Settings, _: Any) -> int:
     return asyncio.run(_with_index(options, run))
 
 
+def set_up_search(options: settings.Settings, _: Any) -> int:
+    """Print the line for `.env`. The master key makes keys, so only this command ever sees it."""
+    master_key = os.environ.get("MEILI_MASTER_KEY", "")
+    if not (options.meili_url and master_key):
+        raise Trouble("set MEILI_URL and MEILI_MASTER_KEY: the key is made on that server")
+    # Only here: it brings an HTTP client that no other command has to load.
+    from search import meili
+
+    print(f"MEILI_KEY={asyncio.run(meili.make_keys(options.meili_url, master_key))}")
+    return 0
+
+
 async def _with_index(
     options: settings.Settings, run: Callable[[index.SearchEngine], Awaitable[int]]
 ) -> int:
     _make_directory(options.data)
+    if options.in_production:
+        await _refuse_unsafe(options)
     async with opened(options):
-        await migrate.migrate()
-        target = index.open_engine(options.data / "index")
+        if not options.in_production:
+            await migrate.migrate()
+        target = index.open_engine(options.data / "index", options.meili_url, options.meili_key)
         try:
             return await run(target)
         finally:
             await target.close()
+
+
+def keep_audit(options: settings.Settings, given: Any) -> int:
+    """Verify the audit trail or sign it; the exit code is 1 when something does not hold."""
+
+    async def run() -> int:
+        async with opened(options, exclusive=False):
+            if await migrate.pending():
+                raise Trouble("the database is not up to date; run `python -m api migrate`")
+            if given.what == "sign":
+                return await _sign(key)
+            if not given.progress:
+                return await _verify(key, None)
+            with progress.shown("Verifying") as report:
+                return await _verify(key, report)
+
+    try:
+        key = settings.signing_key(options)
+    except ValueError as error:
+        raise Trouble(str(error)) from None
+    return asyncio.run(run())
+
+
+async def _sign(key: bytes) -> int:
+    head = await audit.sign(key)
+    print(f"Signed row {head.seq}, {head.hash}." if head else "Nothing new to sign.")
+    return 0
+
+
+async def _verify(key: bytes, report: Callable[[int, int], None] | None) -> int:
+    walk, flaws = audit.Verification(key), 0
+    async for flaw in walk.flaws(report):
+        flaws += 1
+        if flaws <= FLAWS_SHOWN:
+            print(f"row {flaw.seq} {flaw.what}")
+    looked_at = f"{walk.links} rows and {walk.heads} signatures"
+    if not flaws:
+        print(f"The audit trail holds: {looked_at}.")
+        return 0
+    shown = f" (the first {FLAWS_SHOWN} are above)" if flaws > FLAWS_SHOWN else ""
+    print(f"The audit trail does not hold: {flaws} flaws{shown} in {looked_at}.")
+    return 1
 
 
 def examine(options: settings.Settings, _: Any) -> int:

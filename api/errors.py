@@ -10,7 +10,7 @@ from litestar import Controller, Request, Response, get
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import FromPath
 
-from api import auth, decoding, language
+from api import decoding, language
 from models import engine, errors
 from search import engine as index
 
@@ -96,11 +96,13 @@ def _fill(template: str, values: dict[str, Any]) -> str:
 def answer(request: Request[Any, Any, Any], refusal: errors.Refusal) -> Response[bytes]:
     """The HTTP answer for a refusal."""
     tongue = language.choose(request.headers.get("accept-language", ""))
-    known = request.scope["state"].get("request_id")
-    headers = {"Content-Language": tongue, "Vary": "Accept-Language", **refusal.headers}
-    if known is None:  # an address nobody serves: no middleware has seen the request
-        known = headers["X-Request-Id"] = auth.request_id(dict(request.scope["headers"]))
-    body, status = problem(refusal, known, tongue)
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Language": tongue,
+        "Vary": "Accept-Language",
+        **refusal.headers,
+    }
+    body, status = problem(refusal, request.scope["state"]["request_id"], tongue)
     return Response(
         content=msgspec.json.encode(body),
         status_code=status,
@@ -151,7 +153,7 @@ def on_search_down(
     request: Request[Any, Any, Any], error: index.SearchUnavailable
 ) -> Response[bytes]:
     """Search does not answer; everything else works."""
-    log.error("search.unavailable", error=str(error)[:200])
+    log.error("search.unavailable", error=type(error).__name__)
     return answer(request, errors.Refusal("search_unavailable", headers={"Retry-After": "2"}))
 
 
@@ -159,8 +161,8 @@ def on_accident(request: Request[Any, Any, Any], error: Exception) -> Response[b
     """What nobody foresaw. The log has the trace; the caller gets a number to quote."""
     log.error(
         "request.failed",
-        request_id=request.scope["state"].get("request_id"),
-        path=request.scope["path"],
+        request_id=request.scope["state"]["request_id"],
+        route=request.scope.get("path_template"),
         exc_info=error,
     )
     return answer(request, errors.Refusal("internal"))

@@ -9,9 +9,9 @@ from litestar import Controller, Response, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Struct
 
-from api import answers, language, paging
+from api import answers, auth, language, paging
 from api.requests import StrictRequest
-from models import accounts, errors, needs, offerings, places, snapshots, values
+from models import accounts, disclosure, errors, needs, offerings, places, snapshots, values
 from search import candidates, matching, scoring, wording
 from search.gates import Failure, Mend
 
@@ -180,9 +180,10 @@ class MatchController(Controller):
         limit: paging.Limit = 10,
     ) -> Response[MatchesOut]:
         """Ranked offerings for each slot, with every part of their scores; `include=excluded`
-        adds who was left out, why, and the smallest change that would let each in."""
+        adds who was left out, why, and the smallest change that would let each in. Homes whose
+        exact location is not yours to know are compared at the middle of their cell."""
         sees = accounts.visibility(request.user)
-        need = await needs.read(need_id, sees)
+        need = await disclosure.shown(sees, await needs.read(need_id, sees))
         place = await places.read(need.place_id)
         ranking = await matching.rank(
             candidates.need_facts(need, place.timezone),
@@ -266,7 +267,14 @@ class MatchController(Controller):
 
 async def _snapshot(request: StrictRequest, digest: str) -> snapshots.SnapshotRecord:
     kept = await snapshots.read(digest)
-    await needs.read(kept.need_id, accounts.visibility(request.user))
+    sees = accounts.visibility(request.user)
+    need = await needs.read(kept.need_id, sees)
+    exact = matching.homes(bytes(kept.content))
+    if need.is_home and str(need.id) in exact:
+        auth.found((await disclosure.shown(sees, need)).location_exact)
+    compared = [uuid.UUID(identity) for identity in sorted(exact - {str(need.id)})]
+    shown = await disclosure.all_shown(sees, await offerings.read_many(compared))
+    auth.found(all(offering.location_exact for offering in shown))
     return kept
 
 

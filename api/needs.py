@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable
 
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, needs, places, values
+from models import accounts, disclosure, needs, places, values
 
 
 class NeedController(Controller):
@@ -32,8 +33,9 @@ class NeedController(Controller):
     ) -> Response[paging.Page[needs.NeedRecord]]:
         """Needs you may see, newest first: the open ones, and all of your own places."""
         names = answers.fields_of(needs.NeedRecord, fields)
+        sees = accounts.visibility(request.user)
         found = await needs.browse(
-            accounts.visibility(request.user),
+            sees,
             after=paging.after(cursor),
             limit=limit + 1,
             status=status,
@@ -41,25 +43,30 @@ class NeedController(Controller):
             priority=priority,
             within=within,
         )
-        return answers.listed(request, found, limit, names)
+        return answers.listed(request, await disclosure.all_shown(sees, found), limit, names)
 
     @post(operation_id="post_need", summary="Post a need", guards=[auth.signed_in])
     async def post_need(
         self, request: StrictRequest, data: JSONBody[needs.NeedDraft]
     ) -> Response[needs.NeedRecord]:
-        """Post a need of a place you work for. `GET …/matches` then says who fits it."""
+        """Post a need of a place you work for. `GET …/matches` then says who fits it. One on behalf
+        of a minor, a dependent elder or somebody else carries the consent to it."""
         lineage = await places.ancestors(data.place_id)
         await accounts.require(request.user, accounts.STAFF, place_lineage=lineage)
         account = auth.account_of(request)
-        return await answers.once(request, lambda: needs.post(data, account), _location)
+        return await answers.once(
+            request, lambda: _shown(request, needs.post(data, account)), _location
+        )
 
     @get("/{need_id:uuid}", operation_id="get_need", summary="Read a need")
     async def read(
         self, request: StrictRequest, need_id: FromPath[uuid.UUID], fields: paging.Fields = None
     ) -> Response[needs.NeedRecord]:
-        """One need."""
+        """One need. Where a person needs help is shown to the staff of its place; to everybody else
+        only roughly, with `location_exact` false."""
         names = answers.fields_of(needs.NeedRecord, fields)
-        need = await needs.read(need_id, accounts.visibility(request.user))
+        sees = accounts.visibility(request.user)
+        need = await disclosure.shown(sees, await needs.read(need_id, sees))
         return answers.shown(request, answers.sparse(need, names), tag=answers.etag(need.version))
 
     @patch(
@@ -75,7 +82,8 @@ class NeedController(Controller):
         data: JSONBody[needs.NeedChange],
     ) -> Response[needs.NeedRecord]:
         """Change a need. Needs If-Match."""
-        return answers.changed(await needs.change(await _own(request, need_id), data))
+        need = await _own(request, need_id)
+        return answers.changed(await _shown(request, needs.change(need, data)))
 
     @delete(
         "/{need_id:uuid}",
@@ -88,14 +96,57 @@ class NeedController(Controller):
         self, request: StrictRequest, need_id: FromPath[uuid.UUID]
     ) -> Response[needs.NeedRecord]:
         """Take a need back. Needs If-Match."""
-        return answers.changed(await needs.withdraw(await _own(request, need_id)))
+        need = await _own(request, need_id)
+        return answers.changed(await _shown(request, needs.withdraw(need)))
+
+
+class ConsentController(Controller):
+    """Who agreed to a need on somebody's behalf. For people: service keys have no part in it."""
+
+    path = "/v1/needs/{need_id:uuid}/consent"
+    tags = ("consents",)
+
+    @get(
+        operation_id="get_consent",
+        summary="Who agreed to a need",
+        guards=[auth.signed_in],
+    )
+    async def consent(
+        self, request: StrictRequest, need_id: FromPath[uuid.UUID]
+    ) -> Response[needs.ConsentRecord]:
+        """The consent to a need on somebody's behalf. For the staff of its place alone."""
+        need = await _of_own_place(request, need_id)
+        return answers.shown(request, await needs.consent_of(need.id))
+
+    @post(
+        "/withdraw",
+        operation_id="withdraw_consent",
+        summary="Withdraw a consent",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def withdraw_consent(
+        self, request: StrictRequest, need_id: FromPath[uuid.UUID]
+    ) -> Response[needs.ConsentRecord]:
+        """Whoever agreed no longer does: the need is withdrawn, the consent stays on record."""
+        need = await _of_own_place(request, need_id)
+        return await answers.once(request, lambda: needs.withdraw_consent(need), status=200)
+
+
+async def _shown(request: StrictRequest, found: Awaitable[needs.NeedRecord]) -> needs.NeedRecord:
+    return await disclosure.shown(accounts.visibility(request.user), await found)
 
 
 async def _own(request: StrictRequest, need_id: uuid.UUID) -> needs.NeedRecord:
+    need = await _of_own_place(request, need_id)
+    answers.require_match(request, need.version)
+    return need
+
+
+async def _of_own_place(request: StrictRequest, need_id: uuid.UUID) -> needs.NeedRecord:
     need = await needs.read(need_id, accounts.visibility(request.user))
     lineage = await places.ancestors(need.place_id)
     await accounts.require(request.user, accounts.STAFF, place_lineage=lineage)
-    answers.require_match(request, need.version)
     return need
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable
 from typing import Annotated, Any
 
 from litestar import Controller, Response, delete, get, patch, post
@@ -11,7 +12,7 @@ from msgspec import Meta, Struct
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, offerings, partners, places, values
+from models import accounts, disclosure, offerings, partners, places, values
 
 
 class Bulk(Struct, forbid_unknown_fields=True):
@@ -47,8 +48,9 @@ class OfferingController(Controller):
     ) -> Response[paging.Page[offerings.OfferingRecord]]:
         """Offerings you may see, newest first: what is on offer, and all of your own."""
         names = answers.fields_of(offerings.OfferingRecord, fields)
+        sees = accounts.visibility(request.user)
         found = await offerings.browse(
-            accounts.visibility(request.user),
+            sees,
             after=paging.after(cursor),
             limit=limit + 1,
             kind=kind,
@@ -57,7 +59,7 @@ class OfferingController(Controller):
             partner=partner,
             within=within,
         )
-        return answers.listed(request, found, limit, names)
+        return answers.listed(request, await disclosure.all_shown(sees, found), limit, names)
 
     @post(operation_id="register_offering", summary="Register an offering", guards=[auth.signed_in])
     async def register(
@@ -65,7 +67,9 @@ class OfferingController(Controller):
     ) -> Response[offerings.OfferingRecord]:
         """Register what a partner offers: by its own people, or by the staff of its place."""
         await _may_offer(request, [data])
-        return await answers.once(request, lambda: offerings.register(data), _location)
+        return await answers.once(
+            request, lambda: _shown(request, offerings.register(data)), _location
+        )
 
     @post(
         "/bulk",
@@ -81,7 +85,9 @@ class OfferingController(Controller):
         await _may_offer(request, data.items)
 
         async def registered() -> Registered:
-            return Registered(await offerings.register_all(data.items))
+            sees = accounts.visibility(request.user)
+            made = await offerings.register_all(data.items)
+            return Registered(await disclosure.all_shown(sees, made))
 
         return await answers.once(request, registered)
 
@@ -89,9 +95,11 @@ class OfferingController(Controller):
     async def read(
         self, request: StrictRequest, offering_id: FromPath[uuid.UUID], fields: paging.Fields = None
     ) -> Response[offerings.OfferingRecord]:
-        """One offering."""
+        """One offering. The home of a person is shown to their own people and to the staff of its
+        place; to everybody else only roughly, with `location_exact` false."""
         names = answers.fields_of(offerings.OfferingRecord, fields)
-        offering = await offerings.read(offering_id, accounts.visibility(request.user))
+        sees = accounts.visibility(request.user)
+        offering = await disclosure.shown(sees, await offerings.read(offering_id, sees))
         return answers.shown(
             request, answers.sparse(offering, names), tag=answers.etag(offering.version)
         )
@@ -111,7 +119,7 @@ class OfferingController(Controller):
         """Change an offering. Needs If-Match. Credentials stated unchanged stay verified."""
         offering = await own_offering(request, offering_id)
         answers.require_match(request, offering.version)
-        return answers.changed(await offerings.change(offering, data))
+        return answers.changed(await _shown(request, offerings.change(offering, data)))
 
     @delete(
         "/{offering_id:uuid}",
@@ -126,7 +134,7 @@ class OfferingController(Controller):
         """Take an offering back for good. Needs If-Match."""
         offering = await own_offering(request, offering_id)
         answers.require_match(request, offering.version)
-        return answers.changed(await offerings.withdraw(offering))
+        return answers.changed(await _shown(request, offerings.withdraw(offering)))
 
     @post(
         "/{offering_id:uuid}/credentials/{credential_id:uuid}/verify",
@@ -150,9 +158,15 @@ class OfferingController(Controller):
 
         async def verified() -> offerings.OfferingRecord:
             await partners.verify(credential_id, verifier)
-            return await offerings.read(offering_id)
+            return await _shown(request, offerings.read(offering_id))
 
         return await answers.once(request, verified, status=200)
+
+
+async def _shown(
+    request: StrictRequest, found: Awaitable[offerings.OfferingRecord]
+) -> offerings.OfferingRecord:
+    return await disclosure.shown(accounts.visibility(request.user), await found)
 
 
 async def _may_offer(request: StrictRequest, drafts: list[offerings.OfferingDraft]) -> None:

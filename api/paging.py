@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -50,11 +52,13 @@ def after(cursor: str | None) -> uuid.UUID | None:
         raise errors.Refusal("invalid", errors.FieldError("cursor", "bad_cursor")) from None
 
 
-def page(items: list[Any], limit: int) -> Page[Any]:
+def page(
+    items: list[Any], limit: int, mark: Callable[[Any], uuid.UUID] = attrgetter("id")
+) -> Page[Any]:
     """A page from `limit` + 1 rows: the extra one only says that there is more."""
     more = len(items) > limit
     items = items[:limit]
-    return Page(items, _cursor(items[-1].id) if more else None)
+    return Page(items, _cursor(mark(items[-1])) if more else None)
 
 
 def _cursor(last: uuid.UUID) -> str:

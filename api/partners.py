@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable
 from typing import Literal
 
 from litestar import Controller, Response, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
-from msgspec import UNSET, structs
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, partners, places
+from models import accounts, disclosure, partners, places
 
 
 class PartnerController(Controller):
@@ -42,9 +42,7 @@ class PartnerController(Controller):
             status=status,
             within=within,
         )
-        inside = await accounts.inside(sees, [partner.place_id for partner in found])
-        shown = [_disclose(partner, sees, inside) for partner in found]
-        return answers.listed(request, shown, limit, names)
+        return answers.listed(request, await disclosure.all_shown(sees, found), limit, names)
 
     @post(operation_id="apply_as_partner", summary="Register a partner", guards=[auth.signed_in])
     async def apply(
@@ -52,17 +50,19 @@ class PartnerController(Controller):
     ) -> Response[partners.PartnerRecord]:
         """Apply as a partner; whoever applies becomes its first partner_staff."""
         applicant = auth.account_of(request)
-        return await answers.once(request, lambda: partners.apply(data, applicant), _location)
+        return await answers.once(
+            request, lambda: _shown(request, partners.apply(data, applicant)), _location
+        )
 
     @get("/{partner_id:uuid}", operation_id="get_partner", summary="Read a partner")
     async def read(
         self, request: StrictRequest, partner_id: FromPath[uuid.UUID], fields: paging.Fields = None
     ) -> Response[partners.PartnerRecord]:
-        """One partner. The contact is shown to its own people and to the staff of its place."""
+        """One partner. The contact is shown to its own people and to the staff of its place, who
+        read the phone masked."""
         names = answers.fields_of(partners.PartnerRecord, fields)
         sees = accounts.visibility(request.user)
-        partner = await partners.read(partner_id, sees)
-        partner = _disclose(partner, sees, await accounts.inside(sees, [partner.place_id]))
+        partner = await disclosure.shown(sees, await partners.read(partner_id, sees))
         return answers.shown(
             request, answers.sparse(partner, names), tag=answers.etag(partner.version)
         )
@@ -82,7 +82,7 @@ class PartnerController(Controller):
         """Change a partner. Needs If-Match. New credentials wait to be verified."""
         partner = await self._own(request, partner_id, own_people=True)
         answers.require_match(request, partner.version)
-        return answers.changed(await partners.change(partner, data))
+        return answers.changed(await _shown(request, partners.change(partner, data)))
 
     @post(
         "/{partner_id:uuid}/{transition:str}",
@@ -99,7 +99,9 @@ class PartnerController(Controller):
     ) -> Response[partners.PartnerRecord]:
         """applied → in_review → admitted ⇄ suspended, and exited from any of them."""
         partner = await self._own(request, partner_id, own_people=transition == "exit")
-        return await answers.once(request, lambda: partners.move(partner, transition), status=200)
+        return await answers.once(
+            request, lambda: _shown(request, partners.move(partner, transition)), status=200
+        )
 
     @post(
         "/{partner_id:uuid}/credentials/{credential_id:uuid}/verify",
@@ -122,9 +124,32 @@ class PartnerController(Controller):
 
         async def verified() -> partners.PartnerRecord:
             await partners.verify(credential_id, verifier)
-            return await partners.read(partner_id)
+            return await _shown(request, partners.read(partner_id))
 
         return await answers.once(request, verified, status=200)
+
+    @post(
+        "/{partner_id:uuid}/contact/reveal",
+        operation_id="reveal_contact",
+        summary="See a partner's whole contact",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def reveal(
+        self,
+        request: StrictRequest,
+        partner_id: FromPath[uuid.UUID],
+        data: JSONBody[partners.Reveal],
+    ) -> Response[partners.Contact]:
+        """The contact with its whole phone number, for the staff of the partner's place. The audit
+        trail keeps who asked and why; at most 30 in 24 hours."""
+        partner = await partners.read(partner_id, accounts.visibility(request.user))
+        lineage = await places.ancestors(partner.place_id)
+        await accounts.require(request.user, accounts.STAFF, place_lineage=lineage)
+        account = auth.account_of(request)
+        return await answers.once(
+            request, lambda: partners.reveal(partner, data, account), status=200
+        )
 
     async def _own(
         self, request: StrictRequest, partner_id: uuid.UUID, *, own_people: bool
@@ -139,12 +164,10 @@ class PartnerController(Controller):
         return partner
 
 
-def _disclose(
-    partner: partners.PartnerRecord, sees: accounts.Visibility, inside: frozenset[uuid.UUID]
+async def _shown(
+    request: StrictRequest, found: Awaitable[partners.PartnerRecord]
 ) -> partners.PartnerRecord:
-    if sees.everything or partner.place_id in inside or partner.id in sees.partners:
-        return partner
-    return structs.replace(partner, contact_name=UNSET, contact_phone=UNSET)
+    return await disclosure.shown(accounts.visibility(request.user), await found)
 
 
 def _location(partner: partners.PartnerRecord) -> str:

@@ -1,6 +1,7 @@
-"""The worker: carries the outbox to the index, woken after each commit.
+"""What runs beside the requests: the worker, which carries the outbox to the index and is woken
+after each commit, and the signing of the audit trail.
 
-It is started with the application, never from a request: a task made inside a unit of work would
+They are started with the application, never from a request: a task made inside a unit of work would
 inherit its transaction.
 """
 
@@ -11,7 +12,7 @@ import contextlib
 
 import structlog
 
-from models import engine, outbox
+from models import audit, engine, outbox
 from search import engine as index
 from search import sync
 
@@ -19,6 +20,9 @@ log = structlog.get_logger()
 # Another process may have written: look also when nobody rings. PostgreSQL only.
 POLL_S = 1.0
 LONGEST_PAUSE_S = 30.0
+SIGN_EVERY_S = 3600.0
+# What signing may cost of the time that a stop has.
+SIGN_AT_STOP_S = 2.0
 _EXPECTED = (index.SearchUnavailable, engine.DatabaseUnavailable, OSError)
 
 
@@ -70,3 +74,40 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._bell.wait()
+
+
+class Signing:
+    """Signs where the audit trail ends: every hour, and once more at a clean stop."""
+
+    def __init__(self, key: bytes):
+        self._key = key
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin; the first signature comes after an hour."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Sign what is left to sign."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._sign(SIGN_AT_STOP_S)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(SIGN_EVERY_S)
+            await self._sign(SIGN_EVERY_S)
+
+    async def _sign(self, patience_s: float) -> None:
+        try:
+            async with asyncio.timeout(patience_s):
+                head = await audit.sign(self._key)
+        except Exception as error:
+            # The rows are there: the next signature covers them, too.
+            log.warning("audit.unsigned", error=type(error).__name__, exc_info=error)
+            return
+        if head:
+            # A copy outside the database shows when the tail and its heads were cut off together.
+            log.info("audit.signed", seq=head.seq, hash=head.hash)

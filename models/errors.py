@@ -59,6 +59,13 @@ CODES: dict[str, Code] = {
         "It needs one of: {roles}.",
         "需要以下角色之一：{roles}。",
     ),
+    "key_scope": Code(
+        403,
+        "The service key may not do this",
+        "服务密钥无权执行此操作",
+        "It needs the scope {scope}; what has none is for people only.",
+        "需要权限范围 {scope}；没有范围的操作仅限个人账号。",
+    ),
     "not_found": Code(
         404,
         "There is no such thing here",
@@ -108,6 +115,27 @@ CODES: dict[str, Code] = {
         "Still there: {what}. Withdraw or move them first.",
         "尚有：{what}。请先撤回或迁移。",
     ),
+    "already_held": Code(
+        409,
+        "The account holds that role already",
+        "该账号已拥有此角色",
+        "It is {role} there at some time of these dates; revoke that role first.",
+        "该账号在此期间已是 {role}，请先撤销原角色。",
+    ),
+    "lent_role": Code(
+        409,
+        "A lent role cannot be lent on",
+        "受托角色不可再委托",
+        "Ask whoever holds the role itself.",
+        "请联系该角色的本人。",
+    ),
+    "invitation_over": Code(
+        409,
+        "This invitation is good for nothing any more",
+        "邀请已失效",
+        "It was used, has expired or was never made; ask for a new one.",
+        "邀请已被使用、已过期或不存在，请索取新的邀请。",
+    ),
     "stale": Code(
         412,
         "Somebody changed it in between",
@@ -121,6 +149,13 @@ CODES: dict[str, Code] = {
         "请求内容过大",
         "At most {limit} bytes; split it into several requests.",
         "最多 {limit} 字节，请拆分为多次请求。",
+    ),
+    "query_too_long": Code(
+        414,
+        "The query of the address is too long",
+        "查询字符串过长",
+        "At most {limit} bytes; ask for less at once.",
+        "最多 {limit} 字节，请减少一次查询的条件。",
     ),
     "unsupported_media_type": Code(
         415,
@@ -149,6 +184,27 @@ CODES: dict[str, Code] = {
         "请注明所修改的版本",
         "Send If-Match with the ETag that a GET of it answered.",
         "请在 If-Match 中携带读取时获得的 ETag。",
+    ),
+    "too_many_attempts": Code(
+        429,
+        "Too many failed sign-ins",
+        "登录失败次数过多",
+        "Try again in {seconds} seconds.",
+        "请在 {seconds} 秒后重试。",
+    ),
+    "too_many_requests": Code(
+        429,
+        "Too many requests in a minute",
+        "请求过于频繁",
+        "Try again in {seconds} seconds; the RateLimit headers of every answer say what is left.",
+        "请在 {seconds} 秒后重试；每个响应的 RateLimit 标头注明剩余次数。",
+    ),
+    "too_many_reveals": Code(
+        429,
+        "Too many contacts revealed in a day",
+        "一日内查看联系方式过多",
+        "Try again in {seconds} seconds.",
+        "请在 {seconds} 秒后重试。",
     ),
     "internal": Code(
         500,
@@ -210,12 +266,29 @@ CODES: dict[str, Code] = {
         "{reason}. Send a GeoJSON Polygon or MultiPolygon in WGS-84 whose rings do not cross.",
         "{reason}。请发送 WGS-84 坐标、环不自交的 GeoJSON Polygon 或 MultiPolygon。",
     ),
+    "wrong_password": Code(
+        422, "Wrong password", "密码错误", "This is not the present one.", "与当前密码不符。"
+    ),
+    "wrong_seat": Code(
+        422,
+        "Nobody is {role} there",
+        "该处不设 {role}",
+        "The place must be one of: {needed}.",
+        "地点类型应为：{needed}。",
+    ),
     "wrong_parent": Code(
         422,
         "A {kind} cannot lie there",
         "{kind} 不能位于该处",
         "Its parent must be one of: {needed}.",
         "上级应为：{needed}。",
+    ),
+    "consent_required": Code(
+        422,
+        "Nobody has agreed to it",
+        "缺少同意记录",
+        "On somebody's behalf, say who agreed to which words, when and how.",
+        "代他人提出需求时，请注明由谁、就何内容、于何时、以何种方式同意。",
     ),
     "licence_required": Code(
         422,

@@ -7,16 +7,20 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, json
+from msgspec import UNSET, Meta, Struct, UnsetType, json, structs
 from piccolo.columns import UUID, BigInt, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
-from models import accounts, base, engine, errors, outbox, services, values
+from models import accounts, base, disclosure, engine, errors, outbox, services, values
 from models.places import Place
 
 # Everybody sees what a community asks for.
 PUBLIC = "status = 'open'"
 NeedStatus = Literal["draft", "open", "withdrawn", "closed"]
+# For whom: the community, or one person at home, who asks or for whom somebody asks.
+Beneficiary = Literal["community", "self", "minor", "dependent_elder", "other"]
+# Whoever asks for these asks on somebody's behalf, and says who agreed to it.
+ON_BEHALF = frozenset({"minor", "dependent_elder", "other"})
 
 
 class Need(Table):
@@ -67,12 +71,49 @@ class Consent(Table):
     withdrawn_at = Timestamptz(null=True, default=None)
 
 
+class ConsentDraft(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who agreed to a need on somebody's behalf, to which words, when and how."""
+
+    given_by: values.Line
+    relation: Literal["self", "parent", "guardian", "relative", "caregiver"]
+    text: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=4000,
+            pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]*\Z",
+            description="the words agreed to",
+        ),
+    ]
+    channel: Literal["in_person", "phone", "paper", "app"]
+    given_at: Annotated[dt.datetime, Meta(tz=True)]
+
+    def __post_init__(self) -> None:
+        # Times before it are slips of the pen, and the first ones of all overflow in UTC.
+        if self.given_at.year < 1900:
+            raise ValueError("given_at: in 1900 or later")
+
+
+class ConsentRecord(Struct, kw_only=True):
+    """A consent as the staff of the need's place read it, with the account that recorded it."""
+
+    id: uuid.UUID
+    need_id: uuid.UUID
+    given_by: str
+    relation: str
+    text: str
+    channel: str
+    given_at: dt.datetime
+    recorded_by: uuid.UUID
+    withdrawn_at: dt.datetime | None
+
+
 class NeedDraft(Struct, forbid_unknown_fields=True, kw_only=True):
     """What a community asks for.
 
     `radius_m` null means anywhere (help by phone); a radius needs a `location`, which is the
     place's own when it is left out. `min_coverage` is the share of the windows that one offering
-    must cover, 0 to 1.
+    must cover, 0 to 1. To post for a minor, a dependent elder or somebody else takes a `consent`.
     """
 
     service_type: values.Slug
@@ -81,6 +122,8 @@ class NeedDraft(Struct, forbid_unknown_fields=True, kw_only=True):
     description: values.BilingualProse = values.BilingualProse()
     location: values.Point | None = None
     radius_m: values.Metres | None = None
+    beneficiary: Beneficiary = "community"
+    consent: ConsentDraft | None = None
     beneficiaries: values.Quantity = 0
     priority: values.Priority = "normal"
     windows: Annotated[tuple[values.Window, ...], Meta(min_length=1, max_length=32)]
@@ -95,7 +138,7 @@ class NeedDraft(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class NeedChange(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What may change of a need: everything but its place and service type."""
+    """What may change of a need: everything but its place, its service type and for whom it is."""
 
     title: values.Bilingual | UnsetType = UNSET
     description: values.BilingualProse | UnsetType = UNSET
@@ -113,7 +156,8 @@ class NeedChange(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class NeedRecord(Struct, kw_only=True):
-    """A need as it is read."""
+    """A need as it is read. `beneficiary` is for the staff of its place. Unless `location_exact`,
+    its location is the middle of a cell of some 300 m in which somebody lives."""
 
     id: uuid.UUID
     service_type: str
@@ -121,7 +165,9 @@ class NeedRecord(Struct, kw_only=True):
     title: values.Bilingual
     description: values.BilingualProse
     location: values.Point | None
+    location_exact: bool = True
     radius_m: int | None
+    beneficiary: Beneficiary | UnsetType = UNSET
     beneficiaries: int
     priority: values.Priority
     windows: tuple[values.Window, ...]
@@ -133,9 +179,21 @@ class NeedRecord(Struct, kw_only=True):
     created_at: dt.datetime
     updated_at: dt.datetime
 
+    @property
+    def is_home(self) -> bool:
+        """Whether its exact location is for the staff of its place alone."""
+        return self.beneficiary != "community"
+
+    @property
+    def owner(self) -> None:
+        """Needs belong to places, not to partners."""
+
 
 async def post(draft: NeedDraft, posted_by: uuid.UUID) -> NeedRecord:
-    """Post a need. Refuses unknown references, and a radius without a centre."""
+    """Post a need. Refuses unknown references, a radius without a centre, and a need on somebody's
+    behalf to which nobody has agreed."""
+    if draft.beneficiary in ON_BEHALF and draft.consent is None:
+        raise errors.refuse_field("consent", "consent_required")
     draft = await complete(draft)
     moment, need_id = base.now(), base.new_id()
     async with engine.unit_of_work() as work:
@@ -145,14 +203,74 @@ async def post(draft: NeedDraft, posted_by: uuid.UUID) -> NeedRecord:
                 place=draft.place_id,
                 posted_by=posted_by,
                 service_type=draft.service_type,
+                beneficiary=draft.beneficiary,
                 version=1,
                 created_at=moment,
                 updated_at=moment,
                 **_columns(draft),
             )
         )
-        await outbox.append(work, "need.changed", need_id)
+        agreed = await _record(need_id, draft, posted_by)
+        await outbox.append(
+            work, "need.changed", need_id, place=draft.place_id, action="need.posted", **agreed
+        )
         return await read(need_id)
+
+
+async def _record(
+    need: uuid.UUID, draft: NeedDraft, recorded_by: uuid.UUID
+) -> dict[str, str | int]:
+    """Keep the consent of a draft; answers what the audit trail says of it."""
+    consent = draft.consent
+    if consent is None:
+        return {}
+    if consent.given_at > base.now():
+        raise errors.refuse_field("consent.given_at", "out_of_range", needed="not in the future")
+    consent_id = base.new_id()
+    await Consent.insert(
+        Consent(id=consent_id, need=need, recorded_by=recorded_by, **structs.asdict(consent))
+    )
+    return {"on_behalf": int(draft.beneficiary in ON_BEHALF), "consent": str(consent_id)}
+
+
+async def consent_of(need: uuid.UUID) -> ConsentRecord:
+    """The consent to a need, or the not-found refusal."""
+    rows = await engine.fetch("SELECT * FROM consent WHERE need = $1", need)
+    if not rows:
+        raise errors.not_found()
+    return base.record({**rows[0], "need_id": rows[0]["need"]}, ConsentRecord)
+
+
+async def withdraw_consent(need: NeedRecord) -> ConsentRecord:
+    """Whoever agreed no longer does: the need is withdrawn with it. The consent stays on record.
+
+    Refuses a consent that was withdrawn before.
+    """
+    consent = await consent_of(need.id)
+    async with engine.unit_of_work() as work:
+        withdrawn = await engine.fetch(
+            "UPDATE consent SET withdrawn_at = $1 WHERE id = $2 AND withdrawn_at IS NULL"
+            " RETURNING id",
+            base.now(),
+            consent.id,
+        )
+        if not withdrawn:
+            raise errors.Refusal("wrong_state", has="withdrawn", needed="given")
+        await engine.execute(
+            "UPDATE need SET status = 'withdrawn', version = version + 1, updated_at = $1"
+            " WHERE id = $2 AND status IN ('draft', 'open')",
+            base.now(),
+            need.id,
+        )
+        await outbox.append(
+            work,
+            "need.changed",
+            need.id,
+            place=need.place_id,
+            action="consent.withdrawn",
+            consent=str(consent.id),
+        )
+        return await consent_of(need.id)
 
 
 async def complete(draft: NeedDraft) -> NeedDraft:
@@ -177,7 +295,7 @@ async def change(need: NeedRecord, change: NeedChange) -> NeedRecord:
     draft = await complete(NeedDraft(**(as_draft(need) | base.given(change))))
     async with engine.unit_of_work() as work:
         await base.update(Need, need, _columns(draft))
-        await outbox.append(work, "need.changed", need.id)
+        await outbox.append(work, "need.changed", need.id, place=need.place_id)
         return await read(need.id)
 
 
@@ -185,7 +303,9 @@ async def withdraw(need: NeedRecord) -> NeedRecord:
     """Take a need back; it stays readable to the staff of its place as history."""
     async with engine.unit_of_work() as work:
         await base.update(Need, need, {"status": "withdrawn"})
-        await outbox.append(work, "need.changed", need.id)
+        await outbox.append(
+            work, "need.changed", need.id, place=need.place_id, action="need.withdrawn"
+        )
         return await read(need.id)
 
 
@@ -250,8 +370,12 @@ async def open_for(service_type: str, sees: accounts.Visibility) -> list[NeedRec
 
 
 def as_draft(need: NeedRecord) -> dict[str, Any]:
-    """A need's own fields, as a draft would state them."""
-    return {name: getattr(need, name) for name in NeedDraft.__struct_fields__}
+    """A need's own fields, as a draft would state them; a consent is given once and not again."""
+    return {
+        name: value
+        for name in NeedDraft.__struct_fields__
+        if name != "consent" and (value := getattr(need, name)) is not UNSET
+    }
 
 
 def shape(row: dict[str, Any]) -> NeedRecord:
@@ -284,6 +408,7 @@ def _columns(draft: NeedDraft) -> dict[str, Any]:
         "description_zh": draft.description.zh,
         "description_en": draft.description.en,
         **values.position(draft.location),
+        **disclosure.public_position(draft.location, draft.beneficiary != "community"),
         "radius_m": draft.radius_m,
         "beneficiaries": draft.beneficiaries,
         "priority": draft.priority,

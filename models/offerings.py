@@ -12,13 +12,25 @@ from msgspec import UNSET, Meta, Struct, UnsetType, json
 from piccolo.columns import UUID, BigInt, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
-from models import accounts, base, engine, errors, outbox, partners, services, values
+from models import (
+    accounts,
+    base,
+    disclosure,
+    engine,
+    errors,
+    outbox,
+    partners,
+    services,
+    values,
+)
 from models.places import Place
 
 OfferingStatus = Literal["draft", "active", "paused", "withdrawn"]
 # Everybody sees what is on offer by an admitted partner.
 PUBLIC = "(o.status = 'active' AND p.status = 'admitted')"
 _SELECT = "SELECT o.* FROM offering o JOIN partner p ON p.id = o.partner"
+# Where these are is where somebody lives.
+AT_HOME = frozenset({"volunteer", "vanguard"})
 # A cell of the candidate table is 0.0045 degrees, 500 m from south to north.
 CELL_E6 = 4_500
 _COLUMNS_PER_ROW = 100_000
@@ -152,7 +164,8 @@ class OfferingChange(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class OfferingRecord(Struct, kw_only=True):
-    """An offering as it is read."""
+    """An offering as it is read. Unless `location_exact`, its location is the middle of a cell of
+    some 300 m in which somebody lives."""
 
     id: uuid.UUID
     kind: values.OfferingKind
@@ -161,6 +174,7 @@ class OfferingRecord(Struct, kw_only=True):
     title: values.Bilingual
     description: values.BilingualProse
     location: values.Point | None
+    location_exact: bool = True
     reach_m: int | None
     service_types: tuple[str, ...]
     features: tuple[str, ...]
@@ -179,6 +193,16 @@ class OfferingRecord(Struct, kw_only=True):
     created_at: dt.datetime
     updated_at: dt.datetime
 
+    @property
+    def is_home(self) -> bool:
+        """Whether its exact location is for its own people alone."""
+        return self.kind in AT_HOME
+
+    @property
+    def owner(self) -> uuid.UUID:
+        """The partner whose people see all of it."""
+        return self.partner_id
+
 
 async def register(draft: OfferingDraft) -> OfferingRecord:
     """Register one offering. Refuses unknown references and partners that have left."""
@@ -191,7 +215,13 @@ async def register_all(drafts: list[OfferingDraft]) -> list[OfferingRecord]:
         made = []
         for draft in drafts:
             offering_id = await _insert(draft)
-            await outbox.append(work, "offering.changed", offering_id)
+            await outbox.append(
+                work,
+                "offering.changed",
+                offering_id,
+                place=draft.place_id,
+                action="offering.registered",
+            )
             made.append(offering_id)
         return await read_many(made)
 
@@ -209,7 +239,7 @@ async def change(offering: OfferingRecord, change: OfferingChange) -> OfferingRe
         await _index(offering.id, draft)
         if "credentials" in given:
             await partners.state_credentials(offering.partner_id, offering.id, draft.credentials)
-        await outbox.append(work, "offering.changed", offering.id)
+        await outbox.append(work, "offering.changed", offering.id, place=offering.place_id)
         return await read(offering.id)
 
 
@@ -217,7 +247,13 @@ async def withdraw(offering: OfferingRecord) -> OfferingRecord:
     """Take an offering back for good; it stays readable to its own people as history."""
     async with engine.unit_of_work() as work:
         await base.update(Offering, offering, {"status": "withdrawn"})
-        await outbox.append(work, "offering.changed", offering.id)
+        await outbox.append(
+            work,
+            "offering.changed",
+            offering.id,
+            place=offering.place_id,
+            action="offering.withdrawn",
+        )
         return await read(offering.id)
 
 
@@ -362,6 +398,7 @@ def _columns(draft: OfferingDraft) -> dict[str, Any]:
         "description_zh": draft.description.zh,
         "description_en": draft.description.en,
         **values.position(draft.location),
+        **disclosure.public_position(draft.location, draft.kind in AT_HOME),
         "cell": _cell(draft.location),
         "price_amount": draft.price.amount,
         "price_currency": draft.price.currency,

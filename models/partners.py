@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import uuid
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from piccolo.columns import UUID, Date, ForeignKey, Integer, Timestamptz, Varchar
 from piccolo.table import Table
 
-from models import accounts, base, engine, errors, outbox, values
+from models import accounts, audit, base, engine, errors, outbox, values
 from models.places import Place
 
 PartnerKind = Literal[
@@ -27,6 +28,9 @@ TRANSITIONS: dict[str, tuple[tuple[PartnerStatus, ...], PartnerStatus]] = {
     "suspend": (("admitted",), "suspended"),
     "exit": (("applied", "in_review", "admitted", "suspended"), "exited"),
 }
+# So many contacts a member of staff is shown within so long.
+MAX_REVEALS = 30
+REVEALS_COUNT_FOR = dt.timedelta(hours=24)
 # Everybody sees the partners that a community has admitted.
 _PUBLIC = "status = 'admitted'"
 CreditCode = Annotated[
@@ -96,12 +100,13 @@ class CredentialDraft(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class CredentialRecord(Struct, frozen=True, kw_only=True):
-    """A licence as it is read, with the account that verified it."""
+    """A licence as it is read, with the account that verified it. Its number is for its holder
+    and the staff."""
 
     id: uuid.UUID
     kind: str
     issuer: str
-    number: str
+    number: str | UnsetType = UNSET
     valid_from: dt.date | None
     valid_to: dt.date | None
     verified_by: uuid.UUID | None
@@ -131,8 +136,24 @@ class PartnerChange(Struct, forbid_unknown_fields=True, kw_only=True):
     credentials: Annotated[tuple[CredentialDraft, ...], Meta(max_length=16)] | UnsetType = UNSET
 
 
+class Reveal(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why a member of staff asks for a contact. A code and no text: it stays in the audit trail
+    for ever, which nothing personal may."""
+
+    reason: Literal["arrange_service", "verify", "complaint", "emergency"]
+
+
+class Contact(Struct, kw_only=True):
+    """How to reach a partner."""
+
+    partner_id: uuid.UUID
+    contact_name: str | None
+    contact_phone: str | None
+
+
 class PartnerRecord(Struct, kw_only=True, omit_defaults=True):
-    """A partner as it is read. The contact is for its own people and the staff of its place."""
+    """A partner as it is read. The contact is for its own people and the staff of its place, who
+    read its phone masked (`+86 ** **** 0001`)."""
 
     id: uuid.UUID
     kind: PartnerKind
@@ -147,6 +168,11 @@ class PartnerRecord(Struct, kw_only=True, omit_defaults=True):
     version: int
     created_at: dt.datetime
     updated_at: dt.datetime
+
+    @property
+    def owner(self) -> uuid.UUID:
+        """The partner itself: its people see all of it."""
+        return self.id
 
 
 async def apply(draft: PartnerDraft, applicant: uuid.UUID) -> PartnerRecord:
@@ -171,7 +197,9 @@ async def apply(draft: PartnerDraft, applicant: uuid.UUID) -> PartnerRecord:
         )
         await state_credentials(partner_id, None, draft.credentials)
         await accounts.grant(applicant, "partner_staff", partner=partner_id)
-        await outbox.append(work, "partner.changed", partner_id)
+        await outbox.append(
+            work, "partner.changed", partner_id, place=draft.place_id, action="partner.applied"
+        )
         return await read(partner_id)
 
 
@@ -187,7 +215,7 @@ async def change(partner: PartnerRecord, change: PartnerChange) -> PartnerRecord
         await base.update(Partner, partner, columns)
         if credentials is not None:
             await state_credentials(partner.id, None, credentials)
-        await outbox.append(work, "partner.changed", partner.id)
+        await outbox.append(work, "partner.changed", partner.id, place=partner.place_id)
         return await read(partner.id)
 
 
@@ -201,7 +229,14 @@ async def move(partner: PartnerRecord, transition: str) -> PartnerRecord:
         raise errors.refuse_field("credentials", "licence_required", needed=needed)
     async with engine.unit_of_work() as work:
         await base.update(Partner, partner, {"status": leads_to})
-        await outbox.append(work, "partner.changed", partner.id)
+        await outbox.append(
+            work,
+            "partner.changed",
+            partner.id,
+            place=partner.place_id,
+            action=f"partner.{leads_to}",
+            was=partner.status,
+        )
         return await read(partner.id)
 
 
@@ -223,12 +258,50 @@ async def verify(credential_id: uuid.UUID, verifier: uuid.UUID) -> None:
             else ("partner", rows[0]["partner"])
         )
         # The licence shows in its holder's record, so that record has a new version.
-        await engine.execute(
-            f"UPDATE {table} SET version = version + 1, updated_at = $1 WHERE id = $2",
+        holder = await engine.fetch(
+            f"UPDATE {table} SET version = version + 1, updated_at = $1 WHERE id = $2"
+            " RETURNING place",
             base.now(),
             subject,
         )
-        await outbox.append(work, f"{table}.changed", base.as_id(subject))
+        await outbox.append(
+            work,
+            f"{table}.changed",
+            base.as_id(subject),
+            place=base.as_id(holder[0]["place"]),
+            action="credential.verified",
+            credential=str(credential_id),
+        )
+
+
+async def reveal(partner: PartnerRecord, reveal: Reveal, account: uuid.UUID) -> Contact:
+    """The whole contact, for a stated reason that the audit trail keeps.
+
+    Refuses more than 30 reveals of an account within 24 hours.
+    """
+    async with engine.unit_of_work():
+        # Two at once are counted one after the other.
+        await engine.execute("UPDATE account SET status = status WHERE id = $1", account)
+        rows = await engine.rows(
+            "SELECT at FROM audit WHERE actor = $1 AND action = 'contact.revealed' AND at > $2"
+            f" ORDER BY seq DESC LIMIT {MAX_REVEALS}",
+            account,
+            base.now() - REVEALS_COUNT_FOR,
+        )
+        if len(rows) == MAX_REVEALS:
+            free = base.moment(rows[-1][0]) + REVEALS_COUNT_FOR - base.now()
+            seconds = max(1, math.ceil(free.total_seconds()))
+            raise errors.Refusal(
+                "too_many_reveals", headers={"Retry-After": str(seconds)}, seconds=seconds
+            )
+        await audit.append(
+            "contact.revealed", partner.id, place=partner.place_id, reason=reveal.reason
+        )
+    return Contact(
+        partner_id=partner.id,
+        contact_name=partner.contact_name or None,
+        contact_phone=partner.contact_phone or None,
+    )
 
 
 async def block(place: uuid.UUID, partner: uuid.UUID) -> None:
@@ -239,7 +312,7 @@ async def block(place: uuid.UUID, partner: uuid.UUID) -> None:
             await BlockedPartner.insert(
                 BlockedPartner(id=base.new_id(), place=place, partner=partner)
             )
-            await outbox.append(work, "partner.blocked", partner)
+            await outbox.append(work, "partner.blocked", partner, place=place)
 
 
 async def unblock(place: uuid.UUID, partner: uuid.UUID) -> None:
@@ -249,7 +322,7 @@ async def unblock(place: uuid.UUID, partner: uuid.UUID) -> None:
             await engine.execute(
                 "DELETE FROM blocked_partner WHERE place = $1 AND partner = $2", place, partner
             )
-            await outbox.append(work, "partner.unblocked", partner)
+            await outbox.append(work, "partner.unblocked", partner, place=place)
 
 
 async def _blocked(place: uuid.UUID, partner: uuid.UUID) -> bool:

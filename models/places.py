@@ -128,7 +128,7 @@ async def found(draft: PlaceDraft) -> PlaceRecord:
             )
         )
         await _link(place_id, parent)
-        await outbox.append(work, "place.changed", place_id)
+        await outbox.append(work, "place.changed", place_id, place=place_id, action="place.founded")
         return await read(place_id)
 
 
@@ -140,7 +140,7 @@ async def change(place: PlaceRecord, change: PlaceChange) -> PlaceRecord:
     boundary, location = _geometry(draft.boundary, draft.location)
     async with engine.unit_of_work() as work:
         await base.update(Place, place, _profile(draft, boundary, location))
-        await outbox.append(work, "place.changed", place.id)
+        await outbox.append(work, "place.changed", place.id, place=place.id)
         return await read(place.id)
 
 
@@ -153,7 +153,9 @@ async def withdraw(place: PlaceRecord) -> PlaceRecord:
         raise errors.Refusal("in_use", what=f"{below[0]['n']} place")
     async with engine.unit_of_work() as work:
         await base.update(Place, place, {"status": "withdrawn"})
-        await outbox.append(work, "place.changed", place.id)
+        await outbox.append(
+            work, "place.changed", place.id, place=place.id, action="place.withdrawn"
+        )
         return await read(place.id)
 
 

@@ -8,34 +8,45 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import math
 import uuid
 import zoneinfo
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from models import accounts, base, engine, needs, offerings, values
+from models import accounts, base, disclosure, engine, needs, offerings, values
 from models.services import ServiceTypeRecord
-from search import windows
-from search.gates import Licence, NeedFacts, OfferingFacts
+from search import cells, gates, windows
+from search.gates import Licence, NeedFacts, OfferingFacts, rules
 from search.scoring import Weights
 
-# Beyond this many rows of cells (20 km), one range over all of them is asked instead.
-_MAX_ROWS = 40
+T = TypeVar("T")
+_Held = tuple[Any, ...]
+
+# Lists in a statement are filled up to one of these, so that there are few statements to prepare.
+_LIST_SIZES = (1, 4, 8, 12, 20, 41, 120, 500)
 # Excluded offerings are looked for so much further than the radius, and at least so many metres.
 _WIDER, _WIDER_AT_LEAST_M = 3, 3_000
-# Why-not is told of so many offerings at the most; the nearest cells come first.
-_MAX_NEARBY = 5_000
+# Why-not is told of so many offerings at the most; where there are more, of the nearest.
+_MAX_NEARBY, _NARROWEST_M = 5_000, 250
 
 _COLUMNS = (
-    "o.id, o.version, o.kind, o.partner, o.service_types, o.status, p.status, o.lat_e6, o.lon_e6,"
+    "CAST(o.id AS text), o.version, o.kind, CAST(o.partner AS text), o.service_types, o.status,"
+    " p.status, {lat}, {lon},"
     " o.reach_m, o.capacity, o.price_amount, o.price_currency, o.price_per, o.availability,"
     " o.features, o.requires_features, o.languages, o.max_hours_week, o.max_contacts_week,"
     " o.ratings, o.rating_sum, o.jobs_agreed, o.jobs_kept, pl.timezone"
 )
 _JOINS = "JOIN partner p ON p.id = o.partner JOIN place pl ON pl.id = o.place"
+# How often an offering has served the place `{}`, and the partners that it does not work with.
+_SERVED = (
+    "COALESCE((SELECT t.times FROM service_record t WHERE t.place = {} AND t.offering = o.id), 0)"
+)
+_BLOCKED = (
+    "o.partner IN (SELECT b.partner FROM blocked_partner b"
+    " JOIN place_closure c ON c.ancestor = b.place WHERE c.descendant = {})"
+)
 
 
 def need_facts(need: needs.NeedRecord, timezone: str) -> NeedFacts:
@@ -71,125 +82,199 @@ def weights_of(service: ServiceTypeRecord) -> Weights:
 
 
 async def fitting(
-    need: NeedFacts, place: uuid.UUID, kind: str, sees: accounts.Visibility
+    need: NeedFacts, place: uuid.UUID, slot: values.Slot, sees: accounts.Visibility
 ) -> list[OfferingFacts]:
-    """Offerings of the kind and service on offer near enough to be worth a look."""
+    """Offerings of the slot's kind and the need's service that may pass every gate.
+
+    They are on offer, so whoever asks may see them. What SQL can compare it compares here, each
+    time as its gate does or a little wider: the gates decide.
+    """
     where = base.Where()
-    where.add("s.service_type = {} AND s.kind = {}", need.service_type, kind)
+    here = where.value(place)
+    wanted = f"service_type = {where.value(need.service_type)} AND kind = {where.value(slot.kind)}"
+    near = _near(
+        where, f"SELECT offering FROM offering_service WHERE {wanted}", need, need.radius_m
+    )
     where.add(offerings.PUBLIC)
-    sees.restrict(where, offerings.PUBLIC, "o.place", "o.partner")
-    source = _near(where, need, need.radius_m, "s.cell")
+    where.add(f"NOT {_BLOCKED.format(here)}")
+    _within_reach(where, need, slot, sees)
+    _affordable(where, need, slot)
+    lat, lon = _position(where, sees)
     rows = await engine.rows(
-        f"SELECT {_COLUMNS} FROM {source} offering_service s"
-        f" JOIN offering o ON o.id = s.offering {_JOINS} WHERE {where}",
+        # The cells first, by themselves: PostgreSQL cannot guess how few offerings they hold and
+        # would read all; CROSS JOIN says the same to SQLite.
+        f"WITH near AS MATERIALIZED ({near})"
+        f" SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)}, 0"
+        f" FROM near CROSS JOIN offering o {_JOINS} WHERE o.id = near.offering AND {where}",
         *where.args,
     )
-    return await _facts(rows, place)
+    return await _facts(rows, slot)
 
 
 async def nearby(
-    need: NeedFacts, place: uuid.UUID, kind: str, sees: accounts.Visibility
+    need: NeedFacts, place: uuid.UUID, slot: values.Slot, sees: accounts.Visibility
 ) -> list[OfferingFacts]:
-    """Offerings of the kind around the need, whatever they offer and whatever their state: those
-    of which somebody might ask "why not?"."""
+    """Offerings of the slot's kind around the need, whatever they offer and whatever their state:
+    those of which somebody might ask "why not?"."""
     where = base.Where()
-    where.add("o.kind = {} AND o.status <> 'withdrawn'", kind)
+    here, kind = where.value(place), where.value(slot.kind)
+    metres = await _looked_at(need, slot)
+    near = _near(where, f"SELECT * FROM offering WHERE kind = {kind}", need, metres)
+    where.add("o.status <> 'withdrawn'")
     sees.restrict(where, offerings.PUBLIC, "o.place", "o.partner")
-    wider = None
-    if need.radius_m is not None:
-        wider = max(need.radius_m * _WIDER, _WIDER_AT_LEAST_M)
-    source = _near(where, need, wider, "o.cell")
+    lat, lon = _position(where, sees)
     rows = await engine.rows(
-        f"SELECT {_COLUMNS} FROM {source} offering o {_JOINS} WHERE {where} LIMIT {_MAX_NEARBY}",
+        f"SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)},"
+        f" {_BLOCKED.format(here)} FROM ({near}) o {_JOINS} WHERE {where} LIMIT {_MAX_NEARBY}",
         *where.args,
     )
-    return await _facts(rows, place)
+    return await _facts(rows, slot)
+
+
+async def _looked_at(need: NeedFacts, slot: values.Slot) -> int | None:
+    """How far to look for why-not: less far where there are too many to tell of them all."""
+    if need.radius_m is None or need.lat_e6 is None:
+        return None
+    metres = max(need.radius_m * _WIDER, _WIDER_AT_LEAST_M)
+    while metres > _NARROWEST_M:
+        where = base.Where()
+        kind = where.value(slot.kind)
+        near = _near(where, f"SELECT 1 FROM offering WHERE kind = {kind}", need, metres)
+        ((count,),) = await engine.rows(
+            f"SELECT count(*) FROM (SELECT 1 FROM ({near}) o LIMIT {_MAX_NEARBY + 1}) n",
+            *where.args,
+        )
+        if count <= _MAX_NEARBY:
+            break
+        metres = metres * 2 // 3
+    return metres
 
 
 async def by_place(
-    offering: uuid.UUID, asked: Iterable[uuid.UUID]
+    offering: uuid.UUID, asked: Iterable[uuid.UUID], sees: accounts.Visibility
 ) -> dict[uuid.UUID, OfferingFacts]:
     """One offering as the matcher sees it for a need of each of the places."""
-    rows = await engine.rows(
-        f"SELECT {_COLUMNS} FROM offering o {_JOINS} WHERE o.id = $1", offering
+    where = base.Where()
+    where.add("o.id = {}", offering)
+    lat, lon = _position(where, sees)
+    (row,) = await engine.rows(
+        f"SELECT {_COLUMNS.format(lat=lat, lon=lon)} FROM offering o {_JOINS} WHERE {where}",
+        *where.args,
     )
-    held = await _licences(rows)
+    held = (await _licences([row], None))[row[0]]
     served = dict(
         await engine.rows("SELECT place, times FROM service_record WHERE offering = $1", offering)
     )
     blocked = await engine.rows(
         "SELECT c.descendant FROM blocked_partner b JOIN place_closure c ON c.ancestor = b.place"
         " WHERE b.partner = $1",
-        rows[0][3],
+        row[3],
     )
     times = {str(place): count for place, count in served.items()}
     closed = {str(place) for (place,) in blocked}
     return {
-        place: _fact(rows[0], times.get(str(place), 0), str(place) in closed, held[str(rows[0][0])])
+        place: _fact((*row, times.get(str(place), 0), str(place) in closed), held)
         for place in asked
     }
 
 
-def _near(where: base.Where, need: NeedFacts, radius_m: int | None, column: str) -> str:
-    """Restrict to the cells within a radius; answers what to put before the table in FROM.
+def _position(where: base.Where, sees: accounts.Visibility) -> tuple[str, str]:
+    """The position that these eyes may know, as SQL: of a home that is not theirs the public
+    point, so that no gate, score or mend depends on where exactly it is."""
+    if sees.everything:
+        return "o.lat_e6", "o.lon_e6"
+    if not sees.places and not sees.partners:
+        return "o.public_lat_e6", "o.public_lon_e6"
+    mine = base.Where()
+    mine.args = where.args
+    sees.restrict(mine, "1 = 0", "o.place", "o.partner")
+    return (
+        f"CASE WHEN {mine} THEN o.lat_e6 ELSE o.public_lat_e6 END",
+        f"CASE WHEN {mine} THEN o.lon_e6 ELSE o.public_lon_e6 END",
+    )
 
-    A need without a radius is help from anywhere: no restriction.
+
+def _within_reach(
+    where: base.Where, need: NeedFacts, slot: values.Slot, sees: accounts.Visibility
+) -> None:
+    """Gates radius and reach, a little wider: the distance is taken for less than it is."""
+    if need.radius_m is None or need.lat_e6 is None or need.lon_e6 is None:
+        return
+    around = cells.Around(need.lat_e6, need.lon_e6, need.radius_m)
+    if around.sideways is None:
+        return
+    lat, lon, astray = "o.public_lat_e6", "o.public_lon_e6", 0
+    if sees.everything:
+        lat, lon = "o.lat_e6", "o.lon_e6"
+    elif sees.places or sees.partners:
+        # Of some they know more than the public point, which is no further off than this.
+        astray = (disclosure.SNAP_LAT_E6 + disclosure.SNAP_LON_E6) // 2
+    north = f"CAST({lat} - {where.value(need.lat_e6)} AS double precision)"
+    east = (
+        f"CAST({lon} - {where.value(need.lon_e6)} AS double precision)"
+        f" * CAST({where.value(around.cosine)} AS double precision)"
+    )
+    square = f"{north} * {north} + {east} * {east}"
+    where.add(f"{square} <= CAST({{}} AS double precision)", float(around.reach + astray) ** 2)
+    if slot.kind != "space":
+        reach = f"CAST((o.reach_m + 2) * 9 + {astray} AS double precision)"
+        where.add(f"(o.reach_m IS NULL OR {square} <= {reach} * {reach})")
+
+
+def _affordable(where: base.Where, need: NeedFacts, slot: values.Slot) -> None:
+    """Gates contacts, capacity, load and budget, as far as nothing has been promised yet."""
+    nobody = OfferingFacts(id="", version=0, kind=slot.kind, partner="")
+    case = gates.case_of(need, slot, nobody)
+    where.add("(o.max_contacts_week IS NULL OR o.max_contacts_week > 0)")
+    where.add("(o.capacity IS NULL OR o.capacity >= {})", rules.places_needed(slot))
+    where.add(
+        "(o.max_hours_week IS NULL OR o.max_hours_week * 60 >= {})", gates.weekly_minutes(case)
+    )
+    if need.budget_amount is not None:
+        where.add(
+            "(o.price_amount = 0 OR o.price_currency = {} AND o.price_amount * CASE o.price_per"
+            " WHEN 'session' THEN CAST({} AS bigint) WHEN 'week' THEN 52 ELSE 12 END"
+            " <= CAST({} AS bigint))",
+            need.currency,
+            gates.per_year(case, 1, "session"),
+            gates.per_year(case, need.budget_amount, need.per),
+        )
+
+
+def _near(where: base.Where, select: str, need: NeedFacts, radius_m: int | None) -> str:
+    """The rows of a SELECT whose `cell` is within a radius of the need, as SQL.
+
+    One SELECT for each row of cells: an index does exactly that, and both planners know it. A need
+    without a radius is help from anywhere: no restriction.
     """
     if radius_m is None or need.lat_e6 is None or need.lon_e6 is None:
-        return ""
-    ranges = cell_ranges(need.lat_e6, need.lon_e6, radius_m)
-    rows = ", ".join(
-        f"(CAST({where.value(low)} AS bigint), CAST({where.value(high)} AS bigint))"
-        for low, high in ranges
+        return select
+    ranges = cells.ranges(cells.Around(need.lat_e6, need.lon_e6, radius_m))
+    return " UNION ALL ".join(
+        f"{select} AND cell BETWEEN {where.value(low)} AND {where.value(high)}"
+        for low, high in _filled(ranges, (1, 0))
     )
-    where.add(f"{column} BETWEEN r.lo AND r.hi")
-    # CROSS JOIN keeps SQLite's planner from putting the big table first.
-    return f"(WITH r (lo, hi) AS (VALUES {rows}) SELECT lo, hi FROM r) r CROSS JOIN"
 
 
-def cell_ranges(lat_e6: int, lon_e6: int, radius_m: int) -> list[tuple[int, int]]:
-    """Ranges of cells that hold every position within the radius, one per row of cells."""
-    # 8.993 micro-degrees a metre from south to north, rounded up with one metre to spare.
-    reach = (radius_m + 1) * 9 + 1
-    south, north = lat_e6 - reach, lat_e6 + reach
-    furthest = min(max(abs(south), abs(north)) / 1e6, 89.9)
-    sideways = math.ceil(reach / math.cos(math.radians(furthest))) + 1
-    west, east = lon_e6 - sideways, lon_e6 + sideways
-    if west < -180_000_000 or east > 180_000_000:
-        west, east = -180_000_000, 180_000_000
-    first, last = south // offerings.CELL_E6, north // offerings.CELL_E6
-    if last - first >= _MAX_ROWS:
-        return [(offerings.cell(south, west), offerings.cell(north, east))]
-    return [
-        (
-            offerings.cell(row * offerings.CELL_E6, west),
-            offerings.cell(row * offerings.CELL_E6, east),
-        )
-        for row in range(first, last + 1)
-    ]
+def _filled(several: Sequence[T], empty: T) -> list[T]:
+    """A list filled up with what changes nothing."""
+    size = next(size for size in _LIST_SIZES if size >= len(several))
+    return [*several, *[empty] * (size - len(several))]
 
 
-async def _facts(rows: Sequence[tuple[Any, ...]], place: uuid.UUID) -> list[OfferingFacts]:
-    if not rows:
-        return []
-    served = await _served(place)
-    blocked = await _blocked(place)
-    held = await _licences(rows)
-    return [
-        _fact(row, served.get(str(row[0]), 0), str(row[3]) in blocked, held.get(str(row[0]), ()))
-        for row in rows
-    ]
+async def _facts(rows: Sequence[tuple[Any, ...]], slot: values.Slot) -> list[OfferingFacts]:
+    kinds = {*slot.credentials, *slot.preferred_credentials}
+    held = await _licences(rows, kinds) if rows and kinds else {}
+    return [_fact(row, held.get(row[0], ())) for row in rows]
 
 
-def _fact(
-    row: tuple[Any, ...], served: int, blocked: bool, licences: tuple[Licence, ...]
-) -> OfferingFacts:
+def _fact(row: tuple[Any, ...], licences: tuple[Licence, ...]) -> OfferingFacts:
     hours = row[18]
     return OfferingFacts(
-        id=str(row[0]),
+        id=row[0],
         version=row[1],
         kind=row[2],
-        partner=str(row[3]),
+        partner=row[3],
         services=_words(row[4]),
         status=row[5],
         partner_status=row[6],
@@ -211,8 +296,8 @@ def _fact(
         rating_sum=row[21],
         jobs_agreed=row[22],
         jobs_kept=row[23],
-        served_here=served,
-        blocked=blocked,
+        served_here=row[25],
+        blocked=bool(row[26]),
     )
 
 
@@ -231,48 +316,57 @@ def _windows(text: str) -> tuple[values.Window, ...]:
     return _read_windows.decode(text)
 
 
-async def _served(place: uuid.UUID) -> dict[str, int]:
-    rows = await engine.rows("SELECT offering, times FROM service_record WHERE place = $1", place)
-    return {str(offering): times for offering, times in rows}
+async def _licences(
+    rows: Sequence[tuple[Any, ...]], kinds: set[str] | None
+) -> dict[str, tuple[Licence, ...]]:
+    """Licences by offering: its own, and those of its partner that belong to no single one.
 
-
-async def _blocked(place: uuid.UUID) -> frozenset[str]:
-    rows = await engine.rows(
-        "SELECT partner FROM blocked_partner WHERE place IN"
-        " (SELECT ancestor FROM place_closure WHERE descendant = $1)",
-        place,
-    )
-    return frozenset(str(partner) for (partner,) in rows)
-
-
-async def _licences(rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple[Licence, ...]]:
-    """Licences by offering: its own, and those of its partner that belong to no single one."""
-    own: dict[str, list[Licence]] = {}
-    partners: dict[str, list[Licence]] = {}
-    zones = {str(row[0]): row[24] for row in rows}
-    home = {str(row[3]): row[24] for row in rows}
-    asked = sorted(home)
-    for start in range(0, len(asked), 500):
-        chunk = asked[start : start + 500]
-        for partner, offering, kind, issuer, number, begins, ends, verifier in await engine.rows(
-            "SELECT partner, offering, kind, issuer, number, valid_from, valid_to, verified_by"
-            f" FROM credential WHERE partner IN ({base.placeholders(len(chunk))}) ORDER BY id",
-            *chunk,
+    Only those of the kinds, if any are named: no gate and no part asks for others.
+    """
+    own: dict[str, list[_Held]] = {}
+    shared: dict[str, list[_Held]] = {}
+    asked = sorted({row[3] for row in rows})
+    for start in range(0, len(asked), _LIST_SIZES[-1]):
+        where = base.Where()
+        several = asked[start : start + _LIST_SIZES[-1]]
+        where.add(f"partner IN ({where.values(_filled(several, several[0]))})")
+        if kinds:
+            named = sorted(kinds)
+            where.add(f"kind IN ({where.values(_filled(named, named[0]))})")
+        for partner, offering, *held in await engine.rows(
+            "SELECT partner, offering, kind, issuer, valid_from, valid_to, verified_by IS NOT NULL"
+            f" FROM credential WHERE {where} ORDER BY id",
+            *where.args,
         ):
-            zone = zones.get(str(offering), home[str(partner)]) if offering else home[str(partner)]
-            licence = Licence(
-                kind,
-                issuer,
-                number,
-                begins and windows.start_of_day(_date(begins), zone),
-                ends and windows.end_of_day(_date(ends), zone),
-                verifier is not None,
-            )
-            holder, key = (own, offering) if offering else (partners, partner)
-            holder.setdefault(str(key), []).append(licence)
+            holder, key = (own, offering) if offering else (shared, partner)
+            holder.setdefault(str(key), []).append(tuple(held))
     return {
-        str(row[0]): (*own.get(str(row[0]), ()), *partners.get(str(row[3]), ())) for row in rows
+        row[0]: tuple(
+            _licence(*held, row[24]) for held in (*own.get(row[0], ()), *shared.get(row[3], ()))
+        )
+        for row in rows
     }
+
+
+@functools.lru_cache(maxsize=16_384)
+def _licence(
+    kind: str,
+    issuer: str,
+    begins: str | dt.date | None,
+    ends: str | dt.date | None,
+    verified: int,
+    zone: str,
+) -> Licence:
+    """A licence on the local days of its offering. Numbers are not compared, and not everybody's
+    to know."""
+    return Licence(
+        kind,
+        issuer,
+        "",
+        None if begins is None else windows.start_of_day(_date(begins), zone),
+        None if ends is None else windows.end_of_day(_date(ends), zone),
+        bool(verified),
+    )
 
 
 def _date(value: str | dt.date) -> dt.date:

@@ -237,7 +237,7 @@ class SearchEngine(Protocol):
     async def wait(self, receipt: Receipt) -> tuple[Failure, ...]:
         """Returns when the batch is searchable, with the documents that had to be left out.
 
-        Raises SearchUnavailable if the batch as a whole failed: none of it is in the index.
+        Raises SearchUnavailable if the batch as a whole failed; it has to be applied again.
         """
 
     async def begin_rebuild(self) -> Rebuild:
@@ -253,15 +253,20 @@ class SearchEngine(Protocol):
         """Finishes the writes accepted so far and lets go of everything. May be called twice."""
 
 
-def open_engine(directory: Path | None) -> SearchEngine:
-    """The embedded engine over this directory, or in memory.
+def open_engine(directory: Path | None, url: str = "", key: str = "") -> SearchEngine:
+    """The Meilisearch server at `url`; without one the embedded engine, over this directory or
+    in memory. Whether the server answers is not asked yet.
 
     The directory is a cache: if it is missing, damaged or made by another version, the engine
     starts with an empty index and says so in its health. Refuses (SearchUnavailable) a directory
-    that another process has open.
+    that another process has open, and an address that is none.
     """
     # By name: each engine imports this module for its types, and must not be imported back.
-    engine: SearchEngine = importlib.import_module("search.embedded").Embedded(directory)
+    engine: SearchEngine
+    if url:
+        engine = importlib.import_module("search.meili").Meili(url, key)
+    else:
+        engine = importlib.import_module("search.embedded").Embedded(directory)
     return engine
 
 

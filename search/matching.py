@@ -9,7 +9,7 @@ from collections import Counter
 import msgspec
 from msgspec import Struct
 
-from models import accounts, needs, offerings, places, services, snapshots, values
+from models import accounts, disclosure, needs, offerings, places, services, snapshots, values
 from search import candidates, scoring
 from search.gates import NeedFacts, OfferingFacts
 from search.scoring import Exclusion, Match, Weights
@@ -89,12 +89,12 @@ async def rank(
     weights = candidates.weights_of(service)
     ranked, compared = [], []
     for slot in slots:
-        fitting = await candidates.fitting(need, place, slot.kind, sees)
+        fitting = await candidates.fitting(need, place, slot, sees)
         shown = _best(need, slot, fitting, weights, limit)
         compared += [Compared(slot, offering, match) for offering, match in shown]
         matches = tuple(match for _, match in shown)
         if excluded:
-            around = await candidates.nearby(need, place, slot.kind, sees)
+            around = await candidates.nearby(need, place, slot, sees)
             known = {offering.id: offering for offering in (*around, *fitting)}
             ranked.append(_with_excluded(need, slot, list(known.values()), weights, matches, limit))
         else:
@@ -118,6 +118,22 @@ def replay(content: bytes) -> Replay:
     return Replay(all(then == now for _, then, now in scores), tuple(scores))
 
 
+def homes(content: bytes) -> frozenset[str]:
+    """The ids of what a stored comparison knows exactly where it lives: to be shown only to those
+    who may know that, too. Whatever lies on its public point tells nobody anything."""
+    kept = msgspec.json.decode(content, type=Content)
+    at_home = [kept.need] + [
+        entry.offering for entry in kept.compared if entry.offering.kind in offerings.AT_HOME
+    ]
+    return frozenset(
+        there.id
+        for there in at_home
+        if there.lat_e6 is not None
+        and there.lon_e6 is not None
+        and disclosure.snapped(there.lat_e6, there.lon_e6) != (there.lat_e6, there.lon_e6)
+    )
+
+
 async def needs_for(
     offering: offerings.OfferingRecord, sees: accounts.Visibility, *, limit: int
 ) -> list[NeedMatch]:
@@ -125,9 +141,9 @@ async def needs_for(
     found = []
     for service in await services.refer("service_types", offering.service_types):
         weights = candidates.weights_of(service)
-        asking = await needs.open_for(service.slug, sees)
+        asking = await disclosure.all_shown(sees, await needs.open_for(service.slug, sees))
         at = {need.place_id for need in asking}
-        compared = await candidates.by_place(offering.id, at)
+        compared = await candidates.by_place(offering.id, at, sees)
         zones = await places.timezones(at)
         for need in asking:
             facts = candidates.need_facts(need, zones[need.place_id])

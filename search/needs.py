@@ -8,14 +8,15 @@ from typing import Any
 
 from msgspec import json
 
-from models import base, engine
+from models import base, disclosure, engine
 from search import engine as index
 from search import places
 from search.documents import Document, Location
 
 
 async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
-    """What brings the index up to date for these needs; withdrawn and closed ones leave it."""
+    """What brings the index up to date for these needs: documents of public columns alone;
+    withdrawn and closed needs leave it."""
     if not ids:
         return []
     rows = await engine.fetch(
@@ -30,7 +31,8 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
         if row is None or row["status"] in ("withdrawn", "closed"):
             ops.append(index.Delete(key, row["version"] if row else 1))
         else:
-            ops.append(index.Upsert(_document(row, where[str(row["place"])], names)))
+            known = disclosure.columns("need", row, "public")
+            ops.append(index.Upsert(_document(known, where[str(row["place"])], names)))
     return ops
 
 
@@ -38,7 +40,7 @@ def _document(
     row: dict[str, Any], lineage: places.Lineage, names: dict[str, tuple[str, ...]]
 ) -> Document:
     windows = json.decode(row["windows"])
-    located = row["lat_e6"] is not None and row["lon_e6"] is not None
+    located = row["public_lat_e6"] is not None and row["public_lon_e6"] is not None
     identity = uuid.UUID(str(row["id"]))
     return Document(
         id=str(identity),
@@ -54,7 +56,7 @@ def _document(
         community_name=lineage.community_name,
         places=lineage.ids,
         public=row["status"] == "open",
-        location=Location(row["lat_e6"], row["lon_e6"]) if located else None,
+        location=Location(row["public_lat_e6"], row["public_lon_e6"]) if located else None,
         capacity=row["beneficiaries"],
         price=row["budget_amount"],
         weekdays=tuple(sorted({day for window in windows for day in window["days"]})),

@@ -8,21 +8,21 @@ from typing import Any
 
 from msgspec import json
 
-from models import base, engine
+from models import base, disclosure, engine
 from models.offerings import PUBLIC
 from search import engine as index
 from search import places
 from search.documents import Document, Location
 
 _SELECT = (
-    f"SELECT o.*, CASE WHEN {PUBLIC} THEN 1 ELSE 0 END AS public"
+    f"SELECT o.*, CASE WHEN {PUBLIC} THEN 1 ELSE 0 END AS is_public"
     " FROM offering o JOIN partner p ON p.id = o.partner"
 )
 
 
 async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
-    """What brings the index up to date for these offerings: their documents as they are now,
-    and deletions for those that are withdrawn or gone."""
+    """What brings the index up to date for these offerings: their documents as they are now, of
+    public columns alone, and deletions for those that are withdrawn or gone."""
     if not ids:
         return []
     rows = await engine.fetch(f"{_SELECT} WHERE o.id IN ({base.placeholders(len(ids))})", *ids)
@@ -35,16 +35,21 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
         if row is None or row["status"] == "withdrawn":
             ops.append(index.Delete(key, row["version"] if row else 1))
         else:
-            ops.append(index.Upsert(_document(row, where[str(row["place"])], names)))
+            is_public = bool(row.pop("is_public"))
+            known = disclosure.columns("offering", row, "public")
+            ops.append(index.Upsert(_document(known, is_public, where[str(row["place"])], names)))
     return ops
 
 
 def _document(
-    row: dict[str, Any], lineage: places.Lineage, names: dict[str, tuple[str, ...]]
+    row: dict[str, Any],
+    is_public: bool,
+    lineage: places.Lineage,
+    names: dict[str, tuple[str, ...]],
 ) -> Document:
     services = tuple(json.decode(row["service_types"]))
     windows = json.decode(row["availability"])
-    located = row["lat_e6"] is not None and row["lon_e6"] is not None
+    located = row["public_lat_e6"] is not None and row["public_lon_e6"] is not None
     identity = uuid.UUID(str(row["id"]))
     return Document(
         id=str(identity),
@@ -61,8 +66,8 @@ def _document(
         community_name=lineage.community_name,
         places=lineage.ids,
         partner=str(row["partner"]),
-        public=bool(row["public"]),
-        location=Location(row["lat_e6"], row["lon_e6"]) if located else None,
+        public=is_public,
+        location=Location(row["public_lat_e6"], row["public_lon_e6"]) if located else None,
         capacity=row["capacity"],
         price=row["price_amount"],
         rating=row["rating_sum"] // row["ratings"] if row["ratings"] else 0,

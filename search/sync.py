@@ -6,6 +6,7 @@ built from the rows as they are now, so carrying out a row twice, or late, does 
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 import structlog
 
 from models import base, engine
+from models.engine import forgetting
 from search import engine as index
 from search import needs, offerings
 
 log = structlog.get_logger()
 BATCH = 500
+# So often is SQLite's file tried to be written anew, between readers and writers.
+_TRIES = 50
 
 _ITSELF = "itself"
 # topic of an outbox row -> the query that finds the offerings, and the one that finds the needs,
@@ -28,6 +32,7 @@ _TOUCHED: dict[str, tuple[str | None, str | None]] = {
     "partner.changed": ("SELECT id FROM offering WHERE partner = $1", None),
     "partner.blocked": (None, None),
     "partner.unblocked": (None, None),
+    "account.erased": (None, None),
     "place.changed": (
         "SELECT id FROM offering WHERE place IN"
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)",
@@ -48,6 +53,8 @@ async def drain(target: index.SearchEngine) -> int:
         return 0
     for ops in await _operations(rows):
         await _carry(target, ops)
+    if any(row["topic"] == "account.erased" for row in rows):
+        await _forget(target)
     done = [row["seq"] for row in rows]
     await engine.execute(f"DELETE FROM outbox WHERE seq IN ({base.placeholders(len(done))})", *done)
     return len(rows)
@@ -81,6 +88,20 @@ async def lag() -> float:
         return 0.0
     oldest = base.moment(rows[0]["oldest"])
     return max((base.now() - oldest).total_seconds(), 0.0)
+
+
+async def _forget(target: index.SearchEngine) -> None:
+    """Leave no trace of what was erased: an index and SQLite keep what is deleted in their files
+    until these are written anew. PostgreSQL has its own vacuum."""
+    await rebuild(target)
+    database = engine.current()
+    if not isinstance(database, engine.SQLite):
+        return
+    for _ in range(_TRIES):
+        if await forgetting.forget(database):
+            return
+        await asyncio.sleep(0.1)
+    log.warning("database.not_rewritten")
 
 
 async def _operations(rows: Iterable[dict[str, Any]]) -> list[list[index.Op]]:

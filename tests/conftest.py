@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from models import engine, migrate
-from tests import databases, postgres, towns
+from api import logs
+from models import base, engine, migrate
+from tests import clocks, databases, meilisearch, postgres, towns
+
+# As the program logs, so do the tests.
+logs.configure(terminal=False)
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +25,20 @@ def postgres_server() -> Iterator[postgres.Server]:
     """A PostgreSQL server of our own for the whole run."""
     with postgres.server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def meili_server() -> Iterator[meilisearch.Server]:
+    """A Meilisearch server for the whole run; skips where there is none."""
+    with meilisearch.server() as server:
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says aloud that nothing was tried on a real Meilisearch."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    if any(meilisearch.MISSING in str(report.longrepr) for report in skipped):
+        terminalreporter.write_line(meilisearch.MISSING, red=True, bold=True)
 
 
 class Template(Struct):
@@ -98,3 +116,11 @@ async def town(
         towns.running_town(url, tmp_path, template.setting) as opened,
     ):
         yield opened
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> clocks.Clock:
+    """Time stands still, and passes when the test says so."""
+    standing = clocks.Clock()
+    monkeypatch.setattr(base, "clock", standing.read)
+    return standing

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert server.stdout
         found = re.search(r"http://\S+", server.stdout.readline())
         assert found, "the server said no address"
-        _wait_until_indexed(found[0])
-        yield found[0]
-        server.terminate()
+        try:
+            _wait_until_indexed(found[0])
+            yield found[0]
+        finally:
+            server.terminate()
         assert server.wait(timeout=10) == 0
 
 
@@ -39,6 +42,7 @@ def _wait_until_indexed(address: str) -> None:
         for _ in range(200):
             if client.get(f"{address}/v1/search?page_size=0").json()["total"] > 300:
                 return
+            time.sleep(0.1)
     raise AssertionError("the demo town is not in the index")
 
 

@@ -34,6 +34,7 @@ class Setting(Struct):
     community: uuid.UUID
     grid: uuid.UUID
     sibling: uuid.UUID
+    elsewhere: uuid.UUID
     partner: uuid.UUID
     accounts: dict[str, uuid.UUID]
     tokens: dict[str, str]
@@ -46,8 +47,9 @@ class Town:
         self.client, self.app = client, app
         self.community, self.sibling = str(setting.community), str(setting.sibling)
         self.subdistrict, self.district = str(setting.subdistrict), str(setting.district)
+        self.elsewhere = str(setting.elsewhere)
         self.grid, self.partner = str(setting.grid), str(setting.partner)
-        self.accounts, self.tokens = setting.accounts, setting.tokens
+        self.accounts, self.tokens = dict(setting.accounts), dict(setting.tokens)
 
     async def as_(self, who: str, method: str, path: str, **options: Any) -> httpx.Response:
         """A request as one of the accounts, or as `anonymous`."""
@@ -83,9 +85,16 @@ class Town:
 
 
 @contextlib.asynccontextmanager
-async def running_town(database_url: str, directory: Path, setting: Setting) -> AsyncIterator[Town]:
-    """Start the application on a copy of the setting's database."""
-    options = settings.load({}, database_url=database_url, data=directory / "data", demo=False)
+async def running_town(
+    database_url: str, directory: Path, setting: Setting, **environment: str
+) -> AsyncIterator[Town]:
+    """Start the application on a copy of the setting's database, without limits unless asked."""
+    options = settings.load(
+        {"RATE_LIMIT": "0", **environment},
+        database_url=database_url,
+        data=directory / "data",
+        demo=False,
+    )
     app = create_app(options)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
@@ -130,7 +139,9 @@ async def settle() -> Setting:
 
 
 async def _settle() -> Setting:
-    district = await _place("jiangbei", "district", await _place("chongqing", "municipality", None))
+    city = await _place("chongqing", "municipality", None)
+    district = await _place("jiangbei", "district", city)
+    elsewhere = await _place("jiefangbei", "community", await _place("yuzhong", "district", city))
     subdistrict = await _place("guanyinqiao", "subdistrict", district)
     community = await _place("qiaobei", "community", subdistrict)
     grid = await _place("qiaobei-grid-1", "grid", community)
@@ -157,7 +168,9 @@ async def _settle() -> Setting:
         decades = dt.timedelta(days=36_500)
         session = await accounts.sign_in(f"{who}@test", PASSWORD, decades, decades)
         tokens[who] = session.access_token
-    return Setting(district, subdistrict, community, grid, sibling, applied.id, ids, tokens)
+    return Setting(
+        district, subdistrict, community, grid, sibling, elsewhere, applied.id, ids, tokens
+    )
 
 
 async def _place(slug: str, kind: str, parent: uuid.UUID | None) -> uuid.UUID:

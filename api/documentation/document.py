@@ -46,8 +46,8 @@ def of(app: Litestar) -> Json:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An access token from `POST /v1/sessions`."
-                    " 由 `POST /v1/sessions` 获得的访问令牌。",
+                    "description": "An access token from `POST /v1/sessions`, or a service key."
+                    " 由 `POST /v1/sessions` 获得的访问令牌，或服务密钥。",
                 }
             },
         },
@@ -77,13 +77,16 @@ def _responses(known: schemas.Schemas) -> Json:
                 }
             },
         }
-    shared["Unauthenticated"]["headers"] = {
-        "WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}
-    }
-    shared["Unavailable"]["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+    for name, header in _SAID.items():
+        shared[name]["headers"] = {header: {"$ref": f"#/components/headers/{header}"}}
     return shared
 
 
+_SAID = {
+    "Unauthenticated": "WWW-Authenticate",
+    "TooMany": "Retry-After",
+    "Unavailable": "Retry-After",
+}
 _HEADERS: Json = {
     "ETag": {"description": "The version, for If-Match and If-None-Match.", "schema": _ETAG},
     "Location": {

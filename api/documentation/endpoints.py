@@ -65,14 +65,15 @@ class Endpoint(Struct, frozen=True):
         return auth.signed_in in self.handler.resolve_guards()
 
     @property
+    def wraps(self) -> bool:
+        """It answers through `answers`, which sets headers, and not just a value."""
+        return get_origin(self.handler.parsed_return_field.annotation) is Response
+
+    @property
     def conditional(self) -> bool:
         """A read that answers 304 (`answers.shown`, `answers.listed`)."""
-        return (
-            self.method == "get"
-            and self.path.startswith("/v1/")
-            and self.media_type == MediaType.JSON.value
-            and get_origin(self.handler.parsed_return_field.annotation) is Response
-        )
+        is_json = self.media_type == MediaType.JSON.value
+        return self.wraps and is_json and self.method == "get" and self.path.startswith("/v1/")
 
     @property
     def record(self) -> Any:
@@ -82,7 +83,7 @@ class Endpoint(Struct, frozen=True):
     @property
     def versioned(self) -> bool:
         """The answer is a record with a version, which is its ETag."""
-        return "version" in getattr(self.answer, "__struct_fields__", ())
+        return self.wraps and "version" in getattr(self.answer, "__struct_fields__", ())
 
     @property
     def needs_match(self) -> bool:
@@ -92,7 +93,7 @@ class Endpoint(Struct, frozen=True):
     @property
     def once(self) -> bool:
         """A POST that takes an Idempotency-Key (`answers.once`)."""
-        return self.method == "post" and self.guarded
+        return self.wraps and self.method == "post" and self.guarded
 
     @property
     def description(self) -> str:
@@ -102,7 +103,7 @@ class Endpoint(Struct, frozen=True):
 
 def of(app: Litestar) -> list[Endpoint]:
     """Every documented endpoint, in the order of the tags, then of the addresses."""
-    order = list(tables.TAGS)
+    order = {tag: number for number, tag in enumerate(tables.TAGS)}
     found = [
         _endpoint(route.path_format, method.lower(), handler)
         for route in app.routes
@@ -110,7 +111,9 @@ def of(app: Litestar) -> list[Endpoint]:
         for method, (handler, _) in route.route_handler_map.items()
         if handler.resolve_include_in_schema()
     ]
-    return sorted(found, key=lambda e: (order.index(e.tag), e.path, METHODS.index(e.method)))
+    return sorted(
+        found, key=lambda e: (order.get(e.tag, len(order)), e.path, METHODS.index(e.method))
+    )
 
 
 def _endpoint(path: str, method: str, handler: HTTPRouteHandler) -> Endpoint:

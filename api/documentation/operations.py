@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from api import limits
 from api.documentation import endpoints, examples, schemas, tables
 
 Json = dict[str, Any]
-_DONE = {200: "Done.", 201: "Made.", 204: "Done; there is nothing to say."}
+_DONE = {201: "Made.", 204: "Done; there is nothing to say."}
 
 
 def of(endpoint: endpoints.Endpoint, known: schemas.Schemas, shown: examples.Examples) -> Json:
@@ -93,13 +94,18 @@ def _responses(
     endpoint: endpoints.Endpoint, known: schemas.Schemas, shown: examples.Examples
 ) -> Json:
     status = endpoint.handler.status_code
-    answer: Json = {"description": _DONE[status]}
+    answer: Json = {"description": _DONE.get(status, "Done.")}
     if headers := _headers(endpoint, status):
         answer["headers"] = headers
     schema = {"type": "string"} if endpoint.answer is None else known.of(endpoint.answer)
     if status != 204:
         named = shown.of(f"{endpoint.name}.answer", schema)
         answer["content"] = {endpoint.media_type: _content(schema, named)}
+        if other := tables.OTHER_ANSWERS.get(endpoint.name):
+            text = {"type": "string"}
+            answer["content"][other] = _content(
+                text, shown.of(f"{endpoint.name}.{other.rpartition('/')[2]}")
+            )
     responses: Json = {str(status): answer}
     if endpoint.conditional:
         responses["304"] = {"$ref": "#/components/responses/NotModified"}
@@ -123,8 +129,12 @@ def _headers(endpoint: endpoints.Endpoint, status: int) -> Json:
 
 def refusals(endpoint: endpoints.Endpoint) -> list[int]:
     """Every status of a problem that the endpoint can answer."""
-    # Any address refuses a parameter it does not know, and a token that is not valid.
-    possible = {400, 401, *tables.REFUSALS.get(endpoint.name, ())}
+    # Any address refuses a parameter it does not know, a query too long, a token not valid.
+    possible = {400, 401, 414, *tables.REFUSALS.get(endpoint.name, ())}
+    if endpoint.name not in limits.FREE:
+        possible.add(429)
+    if endpoint.tag not in tables.WITHOUT_CALLER:
+        possible |= {403, 503}  # 403 at least to a service key whose scopes do not say so
     if any(parameter.place == "path" for parameter in endpoint.parameters):
         possible.add(404)
     if endpoint.body is not None or endpoint.name in tables.OTHER_BODIES:
@@ -133,6 +143,4 @@ def refusals(endpoint: endpoints.Endpoint) -> list[int]:
         possible |= {412, 428}
     if endpoint.once:
         possible.add(422)
-    if endpoint.tag not in tables.WITHOUT_CALLER:
-        possible.add(503)
     return sorted(possible)

@@ -57,7 +57,7 @@ class Schemas:
         more = tables.PARAMETERS.get(parameter.name, {})
         if "items" in schema:
             schema["items"] = schema["items"] | more.get("items", {})
-        schema |= {key: more[key] for key in more.keys() - {"description", "items"}}
+        schema |= {key: more[key] for key in more if key not in ("description", "items")}
         if parameter.default is not None:
             schema["default"] = parameter.default
         mend(schema)

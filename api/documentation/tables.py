@@ -12,6 +12,10 @@ VERSION = "0.1.0"
 # Tags in reading order, each in English and Chinese.
 TAGS: dict[str, str] = {
     "sessions": "Sign in, renew, sign out. 登录、续期与退出。",
+    "accounts": "Open an account, change it, ban it. 开户、修改与封禁。",
+    "roles": "Who may act where, and lending a role. 角色与委托。",
+    "invitations": "A role for whoever holds the token. 角色邀请。",
+    "service keys": "Keys for programs of partners and communities. 供系统使用的服务密钥。",
     "places": "The tree municipality > district > subdistrict > community > grid > building, with"
     " profiles and coverage. 市、区、街道、社区、网格、楼栋及其概况与服务覆盖。",
     "service types": "What needs ask for and offerings give, in two languages. 双语服务分类。",
@@ -20,53 +24,66 @@ TAGS: dict[str, str] = {
     " 空间、商户、志愿者、先锋与物资。",
     "calendars": "When an offering is there; iCalendar in and out. 可用时间与日历。",
     "needs": "What a community asks for. 社区需求。",
+    "consents": "Who agreed to a need on somebody's behalf. 代他人提出需求的同意记录。",
     "matches": "Who fits a need and why, who does not and what would change that."
     " 匹配结果及其理由、未入选原因与改进办法。",
     "search": "Full text in Chinese and English, filters, facets, nearness. 中英文搜索。",
+    "audit": "Who did what, sealed row by row. 审计记录。",
     "problems": "What the problem codes mean. 错误代码说明。",
     "health": "For whoever runs the service. 运行状态。",
 }
 
-# These need no database and no caller, so a token adds nothing to them.
+# These need no database and no caller: a token adds nothing to them, a service key needs no scope.
 WITHOUT_CALLER = frozenset({"problems", "health"})
 
-# Beyond what follows from the shape of an endpoint (see operations.refusals): which of 403, 404,
-# 409, 412 and 422 it can answer. Every endpoint for signed-in callers has a row.
+# Beyond what follows from the shape of an endpoint (operations.refusals): which of 404, 409, 412
+# and 422 it can answer too. Every test over HTTP fails on an answer that the document lacks.
 REFUSALS: dict[str, tuple[int, ...]] = {
-    "current_session": (),
-    "sign_out": (),
-    "found_place": (403, 409, 422),
-    "change_place": (403, 422),
-    "withdraw_place": (403, 409),
-    "block_partner": (403, 422),
-    "unblock_partner": (403,),
+    "register_account": (409, 422),
+    "change_password": (409, 422),
+    "erase_account": (409, 422),
+    "ban_account": (409,),
+    "unban_account": (409,),
+    "invite": (422,),
+    "accept_invitation": (409, 422),
+    "give_role": (409, 422),
+    "delegate_role": (409, 422),
+    "make_service_key": (409, 422),
+    "found_place": (409, 422),
+    "change_place": (422,),
+    "withdraw_place": (409,),
+    "block_partner": (422,),
     "apply_as_partner": (422,),
-    "change_partner": (403,),
-    "move_partner": (403, 409, 412, 422),
-    "verify_partner_credential": (403,),
-    "register_offering": (403, 404, 409, 422),
-    "register_offerings": (403, 404, 409, 422),
-    "change_offering": (403, 409, 422),
-    "withdraw_offering": (403,),
-    "verify_offering_credential": (403,),
-    "import_availability": (403, 409, 422),
-    "post_need": (403, 422),
-    "change_need": (403, 409, 422),
-    "withdraw_need": (403,),
+    "move_partner": (409, 412, 422),
+    "register_offering": (404, 409, 422),
+    "register_offerings": (404, 409, 422),
+    "change_offering": (409, 422),
+    "import_availability": (409, 422),
+    "post_need": (422,),
+    "change_need": (409, 422),
+    "withdraw_consent": (409,),
     "preview_need": (422,),
 }
 
 # Bodies that are not JSON: operation -> content type.
 OTHER_BODIES = {"import_availability": "text/calendar"}
+# Answers that are JSON or, to who asks for it in Accept, something else.
+OTHER_ANSWERS = {"export_account": "text/csv"}
 # Answers that are not JSON and carry an ETag all the same.
 OTHER_TAGS = frozenset({"export_availability"})
 
 # Status -> its name among the shared answers, and the codes shown as examples with what fills
 # their texts.
 PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
-    400: ("Invalid", {"invalid": {}, "malformed": {"reason": "trailing characters (byte 12)"}}),
+    400: (
+        "Invalid",
+        {"invalid": {}, "malformed": {"reason": "JSON is malformed: invalid character (byte 12)"}},
+    ),
     401: ("Unauthenticated", {"unauthenticated": {}, "wrong_login": {}}),
-    403: ("Forbidden", {"forbidden": {"roles": "operator, secretary"}}),
+    403: (
+        "Forbidden",
+        {"forbidden": {"roles": "operator, secretary"}, "key_scope": {"scope": "needs"}},
+    ),
     404: ("NotFound", {"not_found": {}}),
     409: (
         "Conflict",
@@ -74,13 +91,26 @@ PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
             "wrong_state": {"has": "withdrawn", "needed": "draft | open"},
             "taken": {"field": "slug", "value": "qiaobei"},
             "in_use": {"what": "3 places"},
+            "already_held": {"role": "secretary"},
+            "lent_role": {},
+            "invitation_over": {},
+            "conflict": {"reason": "The password was changed in between."},
         },
     ),
     412: ("Stale", {"stale": {}}),
     413: ("TooLarge", {"too_large": {"limit": 65536}}),
+    414: ("QueryTooLong", {"query_too_long": {"limit": 4096}}),
     415: ("UnsupportedMediaType", {"unsupported_media_type": {"needed": "application/json"}}),
     422: ("Unprocessable", {"unprocessable": {}, "key_reused": {}}),
     428: ("VersionNeeded", {"if_match_required": {}}),
+    429: (
+        "TooMany",
+        {
+            "too_many_requests": {"seconds": 12},
+            "too_many_attempts": {"seconds": 600},
+            "too_many_reveals": {"seconds": 3600},
+        },
+    ),
     503: ("Unavailable", {"unavailable": {}, "search_unavailable": {}}),
 }
 # The fields that the examples of `invalid` and `unprocessable` complain about.
@@ -136,6 +166,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "page_size": {"description": "Items on a page; 0 asks for the totals alone."},
     "cursor": {"pattern": "^[A-Za-z0-9_-]{22}$"},
     "place_id": {"description": "Id of the place."},
+    "account_id": {"description": "Id of the account."},
+    "role_id": {"description": "Id of the role."},
+    "key_id": {"description": "Id of the service key."},
     "partner_id": {"description": "Id of the partner."},
     "offering_id": {"description": "Id of the offering."},
     "credential_id": {"description": "Id of the credential, as its holder's record shows it."},

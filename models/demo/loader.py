@@ -10,6 +10,7 @@ from msgspec import structs
 
 from models import (
     accounts,
+    audit,
     base,
     engine,
     errors,
@@ -83,12 +84,13 @@ async def reset() -> None:
             for topic, table in (("offering.changed", "offering"), ("need.changed", "need"))
             for row in await engine.fetch(f"SELECT id FROM {table}")
         ]
+        await audit.start_over()
         for table in reversed(piccolo_app.TABLES):
-            if table is not services.ServiceType:
+            if table not in (services.ServiceType, audit.Audit, audit.AuditHead):
                 await engine.execute(f"DELETE FROM {table._meta.tablename}")
         # The index forgets what it looks for in the database and does not find.
         for topic, subject in gone:
-            await outbox.append(work, topic, subject)
+            await outbox.announce(work, topic, subject)
 
 
 class _Loading:

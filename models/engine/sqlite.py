@@ -37,6 +37,7 @@ PRAGMA synchronous = FULL;
 PRAGMA cache_size = -16000;
 PRAGMA temp_store = MEMORY;
 PRAGMA journal_size_limit = 67108864;
+PRAGMA secure_delete = ON;
 """
 _TOKENS = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$([1-9][0-9]*)""", re.DOTALL

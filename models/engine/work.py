@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from models.engine.errors import TransactionFailed
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Work:
@@ -21,6 +23,7 @@ class Work:
     def __init__(self) -> None:
         self._owner = asyncio.current_task()
         self._callbacks: list[Callable[[], object]] = []
+        self._last: list[tuple[Callable[[list[Any]], Awaitable[None]], Any]] = []
         self._context: contextvars.Context | None = None
         self._savepoints = 0
         self._failed: BaseException | None = None
@@ -33,12 +36,20 @@ class Work:
         """
         self._callbacks.append(callback)
 
+    def before_commit(self, write: Callable[[list[T]], Awaitable[None]], item: T) -> None:
+        """Has `write` called with all items given for it, as the last thing before COMMIT.
+
+        For what must hold a lock as short as possible. It runs inside the transaction: what it
+        raises rolls everything back. Items of a savepoint that was rolled back are forgotten.
+        """
+        self._last.append((write, item))
+
     @contextlib.asynccontextmanager
     async def savepoint(self) -> AsyncIterator[Work]:
         """An error inside rolls back only what was done inside, callbacks included, and goes on."""
         self._savepoints += 1
         name = f"inner_{self._savepoints}"
-        callbacks = len(self._callbacks)
+        callbacks, last = len(self._callbacks), len(self._last)
         await self.statement(f"SAVEPOINT {name}", ())
         try:
             yield self
@@ -52,7 +63,7 @@ class Work:
             except BaseException:
                 self._failed = self._failed or failed
                 raise
-            del self._callbacks[callbacks:]
+            del self._callbacks[callbacks:], self._last[last:]
             raise
 
     async def statement(self, sql: str, args: Any) -> Any:
@@ -64,6 +75,13 @@ class Work:
         except BaseException as problem:
             self._failed = problem
             raise
+
+    async def _write_last(self) -> None:
+        given: dict[Callable[[list[Any]], Awaitable[None]], list[Any]] = {}
+        for write, item in self._last:
+            given.setdefault(write, []).append(item)
+        for write, items in given.items():
+            await write(items)
 
     def _committed(self) -> None:
         for callback in self._callbacks:
@@ -122,6 +140,15 @@ class UnitOfWork:
             if problem is not None and work._failed is None:
                 work._failed = problem
             return
+        if problem is None and work._failed is None:
+            try:
+                await work._write_last()
+            except BaseException as refused:
+                await self._leave(work, refused)
+                raise
+        await self._leave(work, problem)
+
+    async def _leave(self, work: Work, problem: BaseException | None) -> None:
         # First, so that nothing which starts from here on (callbacks above all) inherits it.
         # A generator closed from elsewhere leaves in another context, which ends with it.
         with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Indexes and uniqueness, as raw SQL that SQLite and PostgreSQL both accept."""
+"""Indexes and uniqueness, as raw SQL that SQLite and PostgreSQL both accept; triggers, apart."""
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
@@ -17,14 +17,22 @@ STATEMENTS = (
     "CREATE INDEX role_account ON role (account)",
     "CREATE UNIQUE INDEX token_hash ON token (token_hash)",
     "CREATE INDEX token_family ON token (family)",
+    "CREATE INDEX token_account ON token (account)",
+    "CREATE INDEX token_expiry ON token (expires_at)",
     "CREATE UNIQUE INDEX invitation_token ON invitation (token_hash)",
     "CREATE UNIQUE INDEX service_key_hash ON service_key (key_hash)",
     "CREATE UNIQUE INDEX sign_in_failure_window ON sign_in_failure (subject, window_start)",
+    "CREATE INDEX sign_in_failure_age ON sign_in_failure (window_start)",
+    "CREATE INDEX service_key_place ON service_key (place)",
+    "CREATE INDEX service_key_partner ON service_key (partner)",
+    "CREATE INDEX role_delegated ON role (delegated_from)",
     "CREATE INDEX role_place ON role (place)",
     "CREATE INDEX role_partner ON role (partner)",
     "CREATE INDEX audit_place ON audit (place, seq)",
     "CREATE INDEX audit_subject ON audit (subject, seq)",
     "CREATE INDEX audit_actor ON audit (actor, seq)",
+    "CREATE INDEX audit_action ON audit (action, seq)",
+    "CREATE UNIQUE INDEX audit_head_seq ON audit_head (seq)",
     "CREATE INDEX partner_place ON partner (place, id)",
     "CREATE INDEX partner_owner ON partner (owner_place)",
     "CREATE INDEX credential_partner ON credential (partner)",
@@ -47,15 +55,48 @@ STATEMENTS = (
     "CREATE INDEX answer_age ON answer (created_at)",
 )
 
+# The audit trail is append-only in the database itself, whoever connects.
+AUDIT = {
+    "postgres": (
+        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = '23001'; END $$",
+        # Where the chain ends, for whoever holds the lock until the end of the transaction. Each
+        # statement of a volatile function sees what was committed when it began: the second one
+        # sees what others wrote while the first one waited.
+        "CREATE FUNCTION audit_end(key bigint) RETURNS TABLE (seq bigint, hash varchar)"
+        " LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM pg_advisory_xact_lock(key);"
+        " RETURN QUERY SELECT a.seq, a.hash FROM audit a ORDER BY a.seq DESC LIMIT 1; END $$",
+        *(
+            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+            for table in ("audit", "audit_head")
+        ),
+    ),
+    "sqlite": tuple(
+        f"CREATE TRIGGER {table}_no_{name} BEFORE {event} BEGIN"
+        f" SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for table, key in (("audit", "seq"), ("audit_head", "id"))
+        for name, event in (
+            ("update", f"UPDATE ON {table}"),
+            ("delete", f"DELETE ON {table}"),
+            # INSERT OR REPLACE deletes without asking the trigger above.
+            (
+                "replace",
+                f"INSERT ON {table} WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})",
+            ),
+        )
+    ),
+}
+
 
 async def forwards() -> MigrationManager:
-    """Create every index."""
+    """Create every index, and what keeps the audit trail as it is."""
     manager = MigrationManager(
         migration_id=ID, app_name="community", description=DESCRIPTION
     )
 
     async def run() -> None:
-        for statement in STATEMENTS:
+        for statement in (*STATEMENTS, *AUDIT[engine.current().dialect]):
             await engine.execute(statement)
 
     manager.add_raw(run)

@@ -35,7 +35,10 @@ class Keeper:
             raise
 
     def write(self, batches: Sequence[Sequence[Op]]) -> list[tuple[Failure, ...]]:
-        """Makes batches of writes searchable, all or none of them; their failures in order."""
+        """Makes batches of writes searchable; their failures in order.
+
+        Raises if anything kept all of them out, such as a full disk; they may be written again.
+        """
         try:
             failures = [tuple(self.store.stage(ops)) for ops in batches]
             self.store.publish()
@@ -43,8 +46,7 @@ class Keeper:
             self.store.revert()
             raise
         if self._beside is not None:
-            for ops in batches:
-                self._beside.store.stage(ops)
+            self._write_beside(self._beside, batches)
         return failures
 
     def begin_rebuild(self) -> Beside:
@@ -67,14 +69,13 @@ class Keeper:
         if self._home is not None:
             self._home.adopt(beside.index, complete=True)
         old, self.store = self.store, beside.store
-        self._index, self.empty, self._beside = beside.index, False, None
-        self._discard(old)
+        self._index, self.empty = beside.index, False
+        self._finish(beside, old)
 
     def drop(self, beside: Beside) -> None:
         """Gives up the index beside, unless it is in use or gone already."""
         if self._beside is beside:
-            self._beside = None
-            self._discard(beside.store)
+            self._finish(beside, beside.store)
 
     def close(self) -> None:
         """Lets go of everything."""
@@ -106,8 +107,18 @@ class Keeper:
     def _store(self, index: str) -> Store:
         return Store(self._home.path(index) if self._home else None)
 
-    def _discard(self, store: Store) -> None:
-        store.close()
+    def _write_beside(self, beside: Beside, batches: Sequence[Sequence[Op]]) -> None:
+        try:
+            for ops in batches:
+                beside.store.stage(ops)
+        except BaseException:
+            # The rebuild has lost a write and is worth nothing; the writes themselves are safe.
+            self.drop(beside)
+
+    def _finish(self, beside: Beside, unused: Store) -> None:
+        self._beside = None
+        del beside.store  # whoever still holds the rebuild must not keep the index open
+        unused.close()
         if self._home is not None:
             self._home.sweep(keep=self._index)
 

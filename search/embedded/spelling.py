@@ -18,12 +18,11 @@ _MAX_REMEMBERED = 4096
 
 
 class Readings(Struct, frozen=True):
-    """What one typed word may mean, best first.
+    """What one typed word may mean besides itself, best first.
 
     `going_on` are the words that continue it; None if they are too many to list.
     """
 
-    exact: bool
     going_on: tuple[str, ...] | None
     one_typo: tuple[str, ...]
     two_typos: tuple[str, ...]
@@ -82,7 +81,7 @@ class Vocabulary:
                 near[distance].append(other)
         if edits == 2:
             near[2] += self._other_first_letters(word, still_typing)
-        return Readings(word in self._fields, going_on, tuple(near[1]), tuple(near[2]))
+        return Readings(going_on, tuple(near[1]), tuple(near[2]))
 
     def _span(self, prefix: str) -> tuple[int, int]:
         words = self._words

@@ -113,12 +113,15 @@ class Store:
         self._staged: Columns | None = None
         self._words: dict[str, int] = {}
         self._touched: set[int] = set()
+        self._behind = False
         self.view = self._load()
         # Of deleted documents too: an old upsert that arrives late must not bring them back.
         self._seen = self.view.versions()
 
     def stage(self, ops: Sequence[Op]) -> list[Failure]:
         """Prepares writes; they are searchable after publish. Returns what had to be left out."""
+        if self._behind:
+            self._catch_up()
         failures = []
         for op in ops:
             if isinstance(op, Delete):
@@ -139,10 +142,12 @@ class Store:
         if self._staged is None:
             return
         self._open_writer().commit()
+        self._behind = True
         self._index.reload()
         words = self.view.words.extended(self._words)
         memory = self.view.memory.after(frozenset(self._touched))
         self.view = View(self._index.searcher(), self._schema, self._staged, words, memory)
+        self._behind = False
         self._forget_staged()
 
     def revert(self) -> None:
@@ -171,6 +176,12 @@ class Store:
         words = Vocabulary(textindex.latin_words(searcher))
         return View(searcher, self._schema, columns, words, Memory())
 
+    def _catch_up(self) -> None:
+        """After a commit whose outcome could not be read back: columns and text must agree."""
+        self._index.reload()
+        self.view = self._load()
+        self._behind = False
+
     def _forget_staged(self) -> None:
         self._staged, self._words, self._touched = None, {}, set()
 
@@ -188,10 +199,9 @@ class Store:
             self._words[word] = self._words.get(word, 0) | fields
 
     def _delete(self, op: Delete) -> None:
-        columns = self._open_columns()
-        if op.id in columns.slots:
+        if op.id in (self._staged or self.view.columns).slots:
             self._open_writer().delete_documents_by_term("id", op.id)
-            self._touched.add(columns.drop(op.id))
+            self._touched.add(self._open_columns().drop(op.id))
         self._seen[op.id] = max(op.version, self._seen.get(op.id, 0))
 
     def _open_columns(self) -> Columns:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from models import base, engine
 from tests.api.test_places import a_place
+from tests.clocks import Clock
 from tests.towns import PASSWORD, Town, a_need, a_space, an_offering
 
 
@@ -57,17 +59,70 @@ async def test_a_token_that_is_not_valid_is_refused_on_public_reads_too(town: To
     assert "invalid_token" in answer.headers["www-authenticate"]
 
 
-async def test_a_refresh_token_is_good_once_and_reuse_ends_the_sign_in(town: Town) -> None:
+async def _renew(town: Town, refresh_token: str) -> Any:
+    body = {"refresh_token": refresh_token}
+    return await town.as_("anonymous", "POST", "/v1/sessions/refresh", json=body)
+
+
+async def test_a_refresh_token_is_good_once_and_later_reuse_ends_the_sign_in(
+    town: Town, clock: Clock
+) -> None:
     first = await _session(town)
-    body = {"refresh_token": first["refresh_token"]}
-    second = (await town.as_("anonymous", "POST", "/v1/sessions/refresh", json=body)).json()
+    second = (await _renew(town, first["refresh_token"])).json()
     assert await _status(town, second["access_token"]) == 200
-    again = await town.as_("anonymous", "POST", "/v1/sessions/refresh", json=body)
-    assert again.status_code == 401
-    assert await _status(town, second["access_token"]) == 401
-    body = {"refresh_token": second["refresh_token"]}
-    answer = await town.as_("anonymous", "POST", "/v1/sessions/refresh", json=body)
-    assert answer.status_code == 401
+    clock.advance(seconds=31)
+    assert (await _renew(town, first["refresh_token"])).status_code == 401
+    for session in (first, second):
+        assert await _status(town, session["access_token"]) == 401
+    assert (await _renew(town, second["refresh_token"])).status_code == 401
+
+
+async def test_a_lost_answer_can_be_asked_for_again_within_30_seconds(
+    town: Town, clock: Clock
+) -> None:
+    first = await _session(town)
+    lost = (await _renew(town, first["refresh_token"])).json()
+    clock.advance(seconds=30)
+    second = (await _renew(town, first["refresh_token"])).json()
+    assert second["access_token"] != lost["access_token"]
+    third = (await _renew(town, second["refresh_token"])).json()
+    # One sign-in all the same: signing out of one pair ends the others.
+    await town.client.delete("/v1/sessions/current", headers=_bearer(third["access_token"]))
+    for session in (first, lost, second, third):
+        assert await _status(town, session["access_token"]) == 401
+        assert (await _renew(town, session["refresh_token"])).status_code == 401
+
+
+async def test_parallel_renewals_of_one_session_all_stay_signed_in(town: Town) -> None:
+    first = await _session(town)
+    renewed = await asyncio.gather(*(_renew(town, first["refresh_token"]) for _ in range(20)))
+    assert {answer.status_code for answer in renewed} == {201}
+    sessions = [answer.json() for answer in renewed]
+    assert len({session["refresh_token"] for session in sessions}) == 20
+    assert {await _status(town, session["access_token"]) for session in sessions} == {200}
+
+
+async def test_no_renewal_survives_a_sign_out_at_the_same_moment(town: Town) -> None:
+    for _ in range(5):
+        first = await _session(town)
+        gone, *renewed = await asyncio.gather(
+            town.client.delete("/v1/sessions/current", headers=_bearer(first["access_token"])),
+            *(_renew(town, first["refresh_token"]) for _ in range(5)),
+        )
+        assert gone.status_code == 204
+        for answer in renewed:
+            if answer.status_code == 201:
+                assert await _status(town, answer.json()["access_token"]) == 401
+
+
+async def test_an_access_token_ends_after_half_an_hour_and_is_deleted_later(
+    town: Town, clock: Clock
+) -> None:
+    session = await _session(town)
+    clock.advance(minutes=30)
+    assert await _status(town, session["access_token"]) == 401
+    await _session(town)
+    assert await engine.fetch("SELECT 1 FROM token WHERE expires_at <= $1", base.now()) == []
 
 
 async def test_signing_out_ends_the_session_at_once(town: Town) -> None:

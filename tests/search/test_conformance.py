@@ -1,16 +1,15 @@
 """The search conformance suite: what any engine must find, in which order, and what it refuses.
 
-The numbers are those of the agreed list of cases. To run the suite on another engine, add it to
-ENGINES. Cases marked `server` have an exact order on the server; the embedded engine owes the
-same set and the same first hit.
+The numbers are those of the agreed cases; ENGINES lists who must pass them. Cases marked `server`
+have an exact order on the server; the embedded engine owes the same set and the same first hit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from models import values
 from search import engine
 from search.documents import Document, Location
 from search.engine import BadQuery, Box, Delete, Scope, SearchEngine, SearchUnavailable, Upsert
+from tests import meilisearch
 from tests.search.builders import (
     EVERYONE,
     a_document,
@@ -35,13 +35,26 @@ from tests.search.builders import (
 class Candidate(Struct, frozen=True):
     """An engine under test; `exact`: it owes the server's order everywhere."""
 
-    open: Callable[[Path], SearchEngine]
+    open: Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[SearchEngine]]
     exact: bool
 
 
+@contextlib.asynccontextmanager
+async def _embedded(directory: Path | None) -> AsyncIterator[SearchEngine]:
+    opened = engine.open_engine(directory)
+    yield opened
+    await opened.close()
+
+
 ENGINES = {
-    "embedded in memory": Candidate(lambda _: engine.open_engine(None), exact=False),
-    "embedded in a directory": Candidate(engine.open_engine, exact=False),
+    "embedded in memory": Candidate(lambda _: _embedded(None), exact=False),
+    "embedded in a directory": Candidate(
+        lambda request: _embedded(request.getfixturevalue("tmp_path_factory").mktemp("index")),
+        exact=False,
+    ),
+    "meilisearch": Candidate(
+        lambda request: meilisearch.engine(request.getfixturevalue("meili_server")), exact=True
+    ),
 }
 
 
@@ -53,25 +66,18 @@ class Subject(Struct, frozen=True):
 @pytest.fixture(scope="module", params=ENGINES)
 async def filled(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     """An engine with the fixture in it, for tests that only read."""
-    async with _opened(ENGINES[request.param]) as subject:
-        await put(subject.engine, *fixture_documents())
-        yield subject
+    candidate = ENGINES[request.param]
+    async with candidate.open(request) as opened:
+        await put(opened, *fixture_documents())
+        yield Subject(opened, candidate.exact)
 
 
 @pytest.fixture(params=ENGINES)
 async def fresh(request: pytest.FixtureRequest) -> AsyncIterator[SearchEngine]:
     """An engine with the fixture in it, for tests that write."""
-    async with _opened(ENGINES[request.param]) as subject:
-        await put(subject.engine, *fixture_documents())
-        yield subject.engine
-
-
-@contextlib.asynccontextmanager
-async def _opened(candidate: Candidate) -> AsyncIterator[Subject]:
-    with tempfile.TemporaryDirectory() as directory:
-        opened = candidate.open(Path(directory))
-        yield Subject(opened, candidate.exact)
-        await opened.close()
+    async with ENGINES[request.param].open(request) as opened:
+        await put(opened, *fixture_documents())
+        yield opened
 
 
 class Case(Struct, frozen=True):

@@ -164,6 +164,14 @@ async def test_two_words_found_written_together_are_both_found(memory: SearchEng
     assert await find(memory, "tool room", match="all") == ["both"]
 
 
+async def test_a_facet_names_the_hundred_most_frequent_values(memory: SearchEngine) -> None:
+    await put(memory, *(a_document(f"x{i}", tags=(f"t{i:03}",)) for i in range(150)))
+    await put(memory, a_document("y", tags=("t149",)))
+    page = await memory.search(a_query(facets=("tags",)), EVERYONE)
+    names = list(page.facets["tags"])
+    assert (len(names), names[:2], names[-1]) == (100, ["t149", "t000"], "t098")
+
+
 async def test_what_lies_on_the_rim_is_within_the_radius(memory: SearchEngine) -> None:
     await put(memory, a_document("here", location=Location(29_500_000, 106_500_000)))
     here = values.Point(29.5, 106.5)

@@ -137,7 +137,7 @@ class Matcher:
             requires_features=draft.requires_features,
             languages=draft.languages,
             max_minutes_week=None if hours is None else hours * 60,
-            contacts_left=draft.max_contacts_week,
+            max_contacts_week=draft.max_contacts_week,
         )
 
 

@@ -1,0 +1,280 @@
+"""Who may know what: one table of classes for the API, the index, exports, logs and webhooks.
+
+public      everybody
+community   whoever has a role in the same community
+matched     the parties to an agreement
+staff       the staff of its place and of everything above, and the partner's own people
+secret      nobody: it never leaves the database
+
+Each class includes those before it. A test fails when a column of a table, or a field of a record,
+has no class here. Where a home is, everybody may know only roughly: see `public_point`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar, get_args
+
+from msgspec import UNSET, structs
+
+from models import accounts, values
+
+Level = Literal["public", "community", "matched", "staff", "secret"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+_CLASSES: dict[str, dict[Level, str]] = {
+    "place": {
+        "public": "id slug kind parent name_zh name_en population households area_m2 boundary"
+        " lat_e6 lon_e6 timezone status version created_at updated_at"
+    },
+    "place_closure": {"public": "id ancestor descendant depth"},
+    "account": {
+        # Whoever verified a licence is named by id.
+        "public": "id",
+        "staff": "login display_name status home_place version created_at updated_at",
+        "secret": "password_hash",
+    },
+    "role": {
+        "staff": "id account name place partner valid_from valid_to granted_by delegated_from"
+    },
+    "token": {"staff": "id account family kind expires_at used_at", "secret": "token_hash"},
+    "invitation": {
+        "staff": "id role place partner role_valid_to invited_by expires_at accepted_by"
+        " accepted_at",
+        "secret": "token_hash",
+    },
+    "service_key": {
+        "staff": "id prefix name scopes place partner made_by created_at expires_at revoked_at"
+        " last_used_at",
+        "secret": "key_hash",
+    },
+    "sign_in_failure": {"staff": "id window_start failures", "secret": "subject"},
+    "audit": {"staff": "seq at actor action subject place detail previous hash"},
+    "audit_head": {"staff": "id seq hash signed_at signature"},
+    "partner": {
+        "public": "id kind place owner_place name_zh name_en credit_code status version created_at"
+        " updated_at",
+        "matched": "contact_name contact_phone",
+    },
+    "credential": {
+        "public": "id partner offering kind issuer valid_from valid_to verified_by verified_at",
+        # A doctor's licence number is a number of a person.
+        "matched": "number",
+    },
+    "blocked_partner": {"staff": "id place partner"},
+    "service_type": {"public": "slug category name_zh name_en synonyms weights weights_version"},
+    "offering": {
+        "public": "id kind partner place title_zh title_en description_zh description_en"
+        " public_lat_e6 public_lon_e6 cell reach_m capacity price_amount price_currency price_per"
+        " price_tier service_types features requires_features languages availability"
+        " max_hours_week max_contacts_week ratings rating_sum jobs_agreed jobs_kept status version"
+        " created_at updated_at",
+        "matched": "lat_e6 lon_e6",
+    },
+    "offering_service": {"public": "id offering service_type kind cell"},
+    "service_record": {"public": "id offering place times"},
+    "need": {
+        "public": "id place service_type title_zh title_en description_zh description_en"
+        " public_lat_e6 public_lon_e6 radius_m beneficiaries priority windows slots"
+        " min_coverage_bp budget_amount budget_currency budget_per status version created_at"
+        " updated_at",
+        "matched": "lat_e6 lon_e6",
+        # That somebody is alone at home, or may not decide alone, is nobody else's business.
+        "staff": "posted_by beneficiary",
+    },
+    "consent": {
+        "staff": "id need given_by relation text channel given_at recorded_by withdrawn_at"
+    },
+    # The content may hold exact homes: see matching.homes.
+    "snapshot": {"public": "digest need made_at", "matched": "content"},
+    "answer": {
+        "staff": "id caller route status created_at",
+        "secret": "key request_digest headers body",
+    },
+    "outbox": {"staff": "seq topic subject happened_at"},
+}
+_LEVEL_OF: dict[tuple[str, str], Level] = {
+    (table, column): level
+    for table, classes in _CLASSES.items()
+    for level, columns in classes.items()
+    for column in columns.split()
+}
+
+# What records call their columns, where the names differ. A field has the strictest class of its
+# columns; one that holds records of its own has none, for they are disclosed one by one.
+_RECORDS: dict[str, tuple[str, dict[str, str]]] = {
+    "PlaceRecord": (
+        "place",
+        {"parent_id": "parent", "name": "name_zh name_en", "location": "lat_e6 lon_e6"},
+    ),
+    "PartnerRecord": (
+        "partner",
+        {
+            "place_id": "place",
+            "owner_place_id": "owner_place",
+            "name": "name_zh name_en",
+            "credentials": "",
+        },
+    ),
+    "CredentialRecord": ("credential", {}),
+    "OfferingRecord": (
+        "offering",
+        {
+            "partner_id": "partner",
+            "place_id": "place",
+            "title": "title_zh title_en",
+            "description": "description_zh description_en",
+            "location": "lat_e6 lon_e6",
+            "location_exact": "public_lat_e6 public_lon_e6",
+            "price": "price_amount price_currency price_per",
+            "record": "ratings rating_sum jobs_agreed jobs_kept",
+            "credentials": "",
+        },
+    ),
+    "NeedRecord": (
+        "need",
+        {
+            "place_id": "place",
+            "title": "title_zh title_en",
+            "description": "description_zh description_en",
+            "location": "lat_e6 lon_e6",
+            "location_exact": "public_lat_e6 public_lon_e6",
+            "min_coverage": "min_coverage_bp",
+            "budget": "budget_amount budget_currency budget_per",
+        },
+    ),
+    "ConsentRecord": ("consent", {"need_id": "need"}),
+}
+# Shown in full to their own people alone; the staff ask for the rest and say why.
+_MASKED = {("PartnerRecord", "contact_phone")}
+
+# A home is shown as the middle of a cell of 250 m from south to north and 435 m from west to east
+# (in Chongqing). These cells divide the candidate table's evenly, so that one candidate cell holds
+# the home and its public point alike, and tells no more than that point.
+SNAP_LAT_E6, SNAP_LON_E6 = 2_250, 4_500
+
+
+class Record(Protocol):
+    """What belongs to a place, and perhaps to a partner."""
+
+    @property
+    def place_id(self) -> uuid.UUID: ...
+
+    @property
+    def owner(self) -> uuid.UUID | None:
+        """The partner whose people see all of it."""
+
+
+R = TypeVar("R", bound=Record)
+S = TypeVar("S")
+
+
+def level_of(table: str, column: str) -> Level:
+    """The class of a column. Refuses (KeyError) one that has none."""
+    return _LEVEL_OF[table, column]
+
+
+def field_level(kind: type, field: str) -> Level:
+    """The class of a field of a record. Refuses (KeyError) one that has none."""
+    table, named = _RECORDS[kind.__name__]
+    classes = [level_of(table, column) for column in named.get(field, field).split()]
+    return max(classes, key=LEVELS.index, default="public")
+
+
+def columns(table: str, row: Mapping[str, Any], level: Level) -> dict[str, Any]:
+    """What of a row a reader of that level may know."""
+    allowed = LEVELS.index(level)
+    return {
+        name: value for name, value in row.items() if LEVELS.index(level_of(table, name)) <= allowed
+    }
+
+
+def disclose(record: S, level: Level, *, own: bool = False) -> S:
+    """A record as a reader of that level sees it: what is withheld is UNSET, a home is shown as
+    its public point, and a phone is masked unless it is the reader's `own`."""
+    kind: Any = type(record)
+    changes: dict[str, Any] = {}
+    for name in _inside(kind):
+        changes[name] = tuple(disclose(part, level, own=own) for part in getattr(record, name))
+    for name in _withheld(kind, level):
+        changes |= _instead(record, name)
+    for holder, name in _MASKED:
+        phone = changes.get(name, getattr(record, name, UNSET))
+        if holder == kind.__name__ and not own and isinstance(phone, str):
+            changes[name] = mask(phone)
+    return structs.replace(record, **changes) if changes else record  # type: ignore[type-var]
+
+
+async def shown(sees: accounts.Visibility, record: R) -> R:
+    """One record as these eyes may read it."""
+    return (await all_shown(sees, [record]))[0]
+
+
+async def all_shown(sees: accounts.Visibility, records: Sequence[R]) -> list[R]:
+    """Records as these eyes may read them, each by where it is and whose it is."""
+    staffed = await accounts.inside(sees, [record.place_id for record in records])
+    seen = []
+    for record in records:
+        own = record.owner in sees.partners
+        near = own or sees.everything or record.place_id in staffed
+        seen.append(disclose(record, "staff" if near else "public", own=own))
+    return seen
+
+
+def public_point(location: values.Point | None, is_home: bool) -> values.Point | None:
+    """What everybody may know of a position: all of it, or of a home the middle of its cell.
+
+    It depends on nothing but the position, so that asking often brings nothing.
+    """
+    if location is None or not is_home:
+        return location
+    return values.point(*snapped(values.micro(location.lat), values.micro(location.lon)))
+
+
+def snapped(lat_e6: int, lon_e6: int) -> tuple[int, int]:
+    """The middle of the cell of a home; of the middle, itself."""
+    lat = lat_e6 // SNAP_LAT_E6 * SNAP_LAT_E6 + SNAP_LAT_E6 // 2
+    lon = lon_e6 // SNAP_LON_E6 * SNAP_LON_E6 + SNAP_LON_E6 // 2
+    return min(lat, 90_000_000), min(lon, 180_000_000)
+
+
+def public_position(location: values.Point | None, is_home: bool) -> dict[str, int | None]:
+    """The public point as its two columns."""
+    found = values.position(public_point(location, is_home))
+    return {f"public_{name}": value for name, value in found.items()}
+
+
+def mask(phone: str) -> str:
+    """A phone number with its country code and its last four digits, the others as stars."""
+    code = re.match(r"\+[0-9]{1,3}(?=[ -])", phone)
+    kept = code.end() if code else 0
+    digits = [at for at, letter in enumerate(phone) if letter.isdigit() and at >= kept]
+    hidden = set(digits[: len(digits) - min(4, len(digits) // 2)])
+    return "".join("*" if at in hidden else letter for at, letter in enumerate(phone))
+
+
+def _instead(record: Any, name: str) -> dict[str, Any]:
+    if name != "location":
+        return {name: UNSET}
+    if not record.is_home:
+        return {}
+    return {"location": public_point(record.location, True), "location_exact": False}
+
+
+@functools.cache
+def _withheld(kind: type, level: Level) -> tuple[str, ...]:
+    allowed = LEVELS.index(level)
+    return tuple(
+        name
+        for name in kind.__struct_fields__  # type: ignore[attr-defined]
+        if LEVELS.index(field_level(kind, name)) > allowed
+    )
+
+
+@functools.cache
+def _inside(kind: type) -> tuple[str, ...]:
+    """The fields that hold records of their own."""
+    return tuple(name for name, named in _RECORDS[kind.__name__][1].items() if not named)

@@ -1,0 +1,290 @@
+"""A person's own data: all of it to take along, and all of it gone."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import secrets
+import uuid
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, json
+from piccolo.columns import Timestamptz
+from piccolo.table import Table
+
+from models import (
+    accounts,
+    audit,
+    base,
+    disclosure,
+    engine,
+    errors,
+    needs,
+    offerings,
+    outbox,
+    partners,
+)
+from models.accounts import limits, passwords, roles, sessions
+
+# What stands where a text has been: records want one, and it says what happened.
+GONE_ZH, GONE_EN = "已删除", "Erased"
+# The columns that keep JSON.
+_JSON = {
+    "availability",
+    "detail",
+    "features",
+    "languages",
+    "requires_features",
+    "scopes",
+    "service_types",
+    "slots",
+    "windows",
+}
+# A spreadsheet takes a cell that begins so for a formula, the wide ones too where people write
+# Chinese.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+
+class Export(Struct, kw_only=True):
+    """Everything we know of a person: lists of rows by section, secrets left out."""
+
+    made_at: dt.datetime
+    data: dict[str, list[dict[str, Any]]]
+
+
+class Erasure(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The password once more: what is erased does not come back."""
+
+    password: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
+    """Everything about an account, and what it may still see of what it has done for others."""
+    sees = accounts.visibility(caller)
+    acts_for = sorted(caller.partners)
+    data = {
+        "account": await _rows(accounts.Account, "id", [account]),
+        "roles": await _rows(accounts.Role, "account", [account]),
+        "sessions": await _rows(accounts.Token, "account", [account]),
+        "invitations": await _rows(accounts.Invitation, "invited_by", [account]),
+        "service_keys": await _rows(accounts.ServiceKey, "made_by", [account]),
+        "partners": await _rows(partners.Partner, "id", acts_for),
+        "credentials": await _rows(partners.Credential, "partner", acts_for),
+        "offerings": await _rows(offerings.Offering, "partner", acts_for),
+        **await _intake(account, sees),
+        "acts": await _rows(audit.Audit, "actor", [account]),
+    }
+    return Export(made_at=base.now(), data=data)
+
+
+def as_csv(found: Export) -> bytes:
+    """An export as one table (RFC 4180) of section, row, field and value.
+
+    It begins with a byte order mark, without which spreadsheets garble Chinese; a text that they
+    would take for a formula gets an apostrophe in front.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(("section", "row", "field", "value"))
+    for section, rows in found.data.items():
+        for number, row in enumerate(rows, 1):
+            writer.writerows((section, number, name, _cell(value)) for name, value in row.items())
+    return text.getvalue().encode("utf-8-sig")
+
+
+async def erase(account: uuid.UUID, password: str) -> None:
+    """Forget a person: account, sign-ins, roles, keys, and what was offered and asked for as a
+    resident. What was done for a community stays, done by nobody in particular.
+
+    Refuses a wrong password, which counts as a failed sign-in. The files of the index and of
+    SQLite are written anew after this, by the worker (`account.erased`).
+    """
+    ((login, expected, name, home),) = await engine.rows(
+        "SELECT login, password_hash, display_name, home_place FROM account WHERE id = $1", account
+    )
+    attempt = await limits.count(login, None)
+    if not await passwords.verify(expected, password):
+        raise errors.refuse_field("password", "wrong_password")
+    async with engine.unit_of_work() as work:
+        if not await sessions.hold(account, expected):
+            raise errors.Refusal("conflict")
+        await limits.forgive(attempt)
+        gone = {account, *await _erase_partners(work, account)}
+        gone |= await _erase_needs(work, account, name)
+        await _erase_mentions(account, gone)
+        await _erase_account(account)
+        place = home and base.as_id(home)
+        await outbox.append(work, "account.erased", account, place=place)
+
+
+async def _rows(table: type[Table], column: str, wanted: Iterable[Any]) -> list[dict[str, Any]]:
+    where = base.Where()
+    asked = list(wanted)
+    if not asked:
+        return []
+    where.add(f"{column} IN ({where.values(asked)})")
+    name = table._meta.tablename
+    key = table._meta.primary_key._meta.name
+    found = await engine.fetch(f"SELECT * FROM {name} WHERE {where} ORDER BY {key}", *where.args)
+    return [_readable(table, disclosure.columns(name, row, "staff")) for row in found]
+
+
+async def _intake(account: uuid.UUID, sees: accounts.Visibility) -> dict[str, list[dict[str, Any]]]:
+    """Needs that the account has posted and consents it has recorded: of its own ones and where it
+    still works all, of others what is everybody's to know. People move; their files do not."""
+    posted = await engine.fetch("SELECT * FROM need WHERE posted_by = $1 ORDER BY id", account)
+    near = await accounts.inside(sees, [base.as_id(row["place"]) for row in posted])
+    whole = {
+        str(row["id"])
+        for row in posted
+        if sees.everything or base.as_id(row["place"]) in near or row["beneficiary"] == "self"
+    }
+    consents = await _rows(needs.Consent, "recorded_by", [account])
+    return {
+        "needs": [
+            _readable(
+                needs.Need,
+                disclosure.columns("need", row, "staff" if str(row["id"]) in whole else "public"),
+            )
+            for row in posted
+        ],
+        "consents": [row for row in consents if str(row["need"]) in whole],
+    }
+
+
+def _readable(table: type[Table], row: dict[str, Any]) -> dict[str, Any]:
+    """Times and lists as such, which SQLite keeps as text."""
+    times = {c._meta.name for c in table._meta.columns if isinstance(c, Timestamptz)}
+    return {
+        name: base.moment(value)
+        if name in times and value
+        else json.decode(value)
+        if name in _JSON
+        else value
+        for name, value in row.items()
+    }
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        return json.encode(value).decode()
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+async def _erase_partners(work: engine.Work, account: uuid.UUID) -> set[uuid.UUID]:
+    """The partners that were this resident and nobody else, and all they offered."""
+    rows = await engine.fetch(
+        "SELECT p.id, p.place FROM partner p WHERE p.kind = 'resident' AND p.id IN"
+        " (SELECT partner FROM role WHERE account = $1 AND name = 'partner_staff')"
+        " AND NOT EXISTS (SELECT 1 FROM role r WHERE r.partner = p.id AND r.account <> $1"
+        " AND r.name = 'partner_staff' AND (r.valid_to IS NULL OR r.valid_to > $2))",
+        account,
+        base.now(),
+    )
+    gone: set[uuid.UUID] = set()
+    for row in rows:
+        partner = base.as_id(row["id"])
+        gone |= {partner, *await _erase_offerings(work, partner)}
+        await engine.execute("DELETE FROM credential WHERE partner = $1", partner)
+        await engine.execute(
+            "UPDATE partner SET name_zh = $1, name_en = $2, credit_code = NULL,"
+            " contact_name = NULL, contact_phone = NULL, status = 'exited',"
+            " version = version + 1, updated_at = $3 WHERE id = $4",
+            GONE_ZH,
+            GONE_EN,
+            base.now(),
+            partner,
+        )
+        await outbox.append(
+            work,
+            "partner.changed",
+            partner,
+            place=base.as_id(row["place"]),
+            action="partner.erased",
+        )
+    return gone
+
+
+async def _erase_offerings(work: engine.Work, partner: uuid.UUID) -> set[uuid.UUID]:
+    rows = await engine.fetch(
+        "UPDATE offering SET title_zh = $1, title_en = $2, description_zh = '',"
+        " description_en = '', lat_e6 = NULL, lon_e6 = NULL, public_lat_e6 = NULL,"
+        " public_lon_e6 = NULL, cell = NULL, reach_m = NULL, service_types = '[]',"
+        " features = '[]', requires_features = '[]', languages = '[]', availability = '[]',"
+        " max_hours_week = NULL, max_contacts_week = NULL, status = 'withdrawn',"
+        " version = version + 1, updated_at = $3 WHERE partner = $4 RETURNING id, place",
+        GONE_ZH,
+        GONE_EN,
+        base.now(),
+        partner,
+    )
+    for row in rows:
+        await engine.execute("DELETE FROM offering_service WHERE offering = $1", row["id"])
+        await outbox.append(
+            work,
+            "offering.changed",
+            base.as_id(row["id"]),
+            place=base.as_id(row["place"]),
+            action="offering.erased",
+        )
+    return {base.as_id(row["id"]) for row in rows}
+
+
+async def _erase_needs(work: engine.Work, account: uuid.UUID, name: str) -> set[uuid.UUID]:
+    """What the person asked for themselves, and their name where they are who agreed."""
+    rows = await engine.fetch(
+        "UPDATE need SET title_zh = $1, title_en = $2, description_zh = '', description_en = '',"
+        " lat_e6 = NULL, lon_e6 = NULL, public_lat_e6 = NULL, public_lon_e6 = NULL,"
+        " radius_m = NULL, status = 'withdrawn', version = version + 1, updated_at = $3"
+        " WHERE posted_by = $4 AND beneficiary = 'self' RETURNING id, place",
+        GONE_ZH,
+        GONE_EN,
+        base.now(),
+        account,
+    )
+    for row in rows:
+        await outbox.append(
+            work,
+            "need.changed",
+            base.as_id(row["id"]),
+            place=base.as_id(row["place"]),
+            action="need.erased",
+        )
+    await engine.execute(
+        "UPDATE consent SET given_by = $1, text = '' WHERE recorded_by = $2 AND (given_by = $3"
+        " OR need IN (SELECT id FROM need WHERE posted_by = $2 AND beneficiary = 'self'))",
+        GONE_EN,
+        account,
+        name,
+    )
+    return {base.as_id(row["id"]) for row in rows}
+
+
+async def _erase_mentions(account: uuid.UUID, gone: set[uuid.UUID]) -> None:
+    """Comparisons in which the person was compared, and answers kept for repetition that tell of
+    them, whoever asked."""
+    await engine.execute("DELETE FROM answer WHERE caller = $1", str(account))
+    for subject in gone:
+        await engine.execute("DELETE FROM answer WHERE body LIKE $1", f"%{subject}%")
+        await engine.execute("DELETE FROM snapshot WHERE content LIKE $1", f"%{subject}%")
+
+
+async def _erase_account(account: uuid.UUID) -> None:
+    await roles.end_lent_by(account)
+    for table, column in (("token", "account"), ("role", "account"), ("service_key", "made_by")):
+        await engine.execute(f"DELETE FROM {table} WHERE {column} = $1", account)
+    await engine.execute(
+        "DELETE FROM invitation WHERE invited_by = $1 AND accepted_by IS NULL", account
+    )
+    await engine.execute(
+        "UPDATE account SET login = $1, display_name = $2, password_hash = '', status = 'erased',"
+        " home_place = NULL, version = version + 1, updated_at = $3 WHERE id = $4",
+        f"erased-{secrets.token_hex(16)}",
+        GONE_EN,
+        base.now(),
+        account,
+    )

@@ -1,0 +1,173 @@
+"""Documents as the server keeps them, and what it is told to do with their fields.
+
+An entry has the fields of the document, with three differences. Its texts are plain: traditional
+characters simplified, character by character, because the server cuts Chinese into words before
+it simplifies, and finds no words in traditional texts. What a text was before is in `original`,
+where it differs. `parts` holds every Chinese character and every word inside longer ones, so
+that any part of a text can be found: the server by itself knows only the words it cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import opencc
+import rjieba
+from msgspec import Struct, structs
+
+from search import analysis, documents
+from search.documents import Document
+from search.engine import MAX_FACET_VALUES
+
+# In order of weight; `parts` comes last of all.
+TEXTS = (
+    "title_zh",
+    "title_en",
+    "service_names",
+    "tags",
+    "community_name",
+    "description_zh",
+    "description_en",
+)
+MAX_TOTAL = 100_000
+OPEN, CLOSE = "\ue000", "\ue001"  # stand for <em> and </em> until the text is escaped
+_FORMAT = "1"  # counts up when entries change in a way that the rest of mark() misses
+_APART = " 。 "  # far enough apart that no phrase crosses from one run into the next
+
+SETTINGS: dict[str, Any] = {
+    "searchableAttributes": [*TEXTS, "parts"],
+    "displayedAttributes": [*Document.__struct_fields__, "original"],
+    "filterableAttributes": [
+        "kind",
+        "status",
+        "service_types",
+        "tags",
+        "community",
+        "weekdays",
+        "price",
+        "capacity",
+        "public",
+        "places",
+        "partner",
+        "_geo",
+    ],
+    "sortableAttributes": ["created", "rating", "price", "rank_key", "_geo"],
+    # By default `sort` comes after proximity: what was asked for would only settle ties.
+    "rankingRules": [
+        "sort",
+        "words",
+        "typo",
+        "proximity",
+        "attribute",
+        "exactness",
+        "rank_key:desc",
+    ],
+    "localizedAttributes": [{"attributePatterns": ["*"], "locales": ["cmn", "eng"]}],
+    "typoTolerance": {"minWordSizeForTypos": {"oneTypo": 5, "twoTypos": 9}},
+    "pagination": {"maxTotalHits": MAX_TOTAL},
+    "faceting": {"maxValuesPerFacet": MAX_FACET_VALUES, "sortFacetValuesBy": {"*": "count"}},
+}
+
+
+def mark() -> str:
+    """Changes whenever an index made before is not as one made now would be."""
+    made_of = [
+        _FORMAT,
+        analysis.signature(),
+        msgspec.json.encode(SETTINGS).decode(),
+        msgspec.json.encode(msgspec.json.schema(Document)).decode(),
+    ]
+    return "made-" + hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:32]
+
+
+class _Plain(dict[int, str]):
+    """Code point to plain character: one for one, so that positions stay what they were."""
+
+    def __init__(self) -> None:
+        self._simplify = opencc.OpenCC("t2s").convert
+        self[ord(OPEN)] = self[ord(CLOSE)] = " "
+
+    def __missing__(self, code: int) -> str:
+        simple = self._simplify(chr(code))
+        self[code] = plain = simple if len(simple) == 1 else chr(code)
+        return plain
+
+
+_plain = _Plain()
+
+
+class Kept(Struct, frozen=True):
+    """Beside the document: its texts where they are not plain, and the marked ones."""
+
+    original: dict[str, str | tuple[str, ...]] = {}
+    formatted: dict[str, Any] = msgspec.field(name="_formatted", default_factory=dict)
+
+
+def entry(document: Document) -> bytes:
+    """The document as the server takes it. Refuses (BadDocument) what no engine takes."""
+    documents.pack(document)
+    fields: dict[str, Any] = structs.asdict(document)
+    original = {}
+    for name in TEXTS:
+        plain = _translated(fields[name])
+        if plain != fields[name]:
+            original[name], fields[name] = fields[name], plain
+    if original:
+        fields["original"] = original
+    for name in ("community", "partner"):
+        if not fields[name]:
+            del fields[name]  # or else facets would count what has none
+    if document.location is not None:
+        at = document.location
+        fields["_geo"] = {"lat": at.lat_e6 / 1e6, "lng": at.lon_e6 / 1e6}
+    fields["parts"] = _parts(fields)
+    return msgspec.json.encode(fields)
+
+
+def read(raw: msgspec.Raw) -> tuple[Document, Kept]:
+    """The document of a hit, as it was given to `entry`. Refuses (MsgspecError) foreign ones."""
+    document, kept = _documents.decode(raw), _kept.decode(raw)
+    if kept.original:
+        document = structs.replace(document, **kept.original)
+    return document, kept
+
+
+_documents = msgspec.json.Decoder(Document)
+_kept = msgspec.json.Decoder(Kept)
+
+
+def _translated(text: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    if isinstance(text, str):
+        return text.translate(_plain)
+    return tuple(one.translate(_plain) for one in text)
+
+
+def _parts(fields: dict[str, Any]) -> str:
+    runs: list[str] = []
+    words: dict[str, None] = {}
+    for text in _texts(fields):
+        for run in analysis.runs(analysis.fold(text)):
+            if run.han:
+                runs.append(" ".join(run.text))
+                words.update(dict.fromkeys(_words(run.text)))
+    return _APART.join([*dict.fromkeys(runs), *words])
+
+
+def _texts(fields: dict[str, Any]) -> Iterable[str]:
+    for name in TEXTS:
+        if isinstance(fields[name], str):
+            yield fields[name]
+        else:
+            yield from fields[name]
+
+
+def _words(run: str) -> Iterable[str]:
+    """The words inside a run, also those across the borders of the words it is cut into."""
+    yield from (word for word in rjieba.cut_for_search(run, False) if len(word) > 2)
+    for start in range(len(run) - 1):
+        pair = run[start : start + 2]
+        if len(rjieba.cut(pair, False)) == 1:
+            yield pair

@@ -1,0 +1,171 @@
+"""The server over HTTP: every call has a time-out, and every trouble is a SearchUnavailable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+import httpx
+import msgspec
+from msgspec import Struct, field
+
+from search.engine import SearchUnavailable
+
+T = TypeVar("T")
+
+CALL_S = 5.0  # a search, or asking how a task is doing
+UPLOAD_S = 30.0
+WAIT_S = 600.0  # for one task to end, those before it included
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.2
+# The server closes idle connections after 5 s; one that is being closed must not be used again.
+_LIMITS = httpx.Limits(max_connections=32, keepalive_expiry=2.0)
+_TIMEOUT = httpx.Timeout(UPLOAD_S, connect=2.0, pool=2.0)
+
+
+class Trouble(Struct, frozen=True):
+    """What the server says of a request or a task that failed."""
+
+    message: str = ""
+    code: str = ""
+    type: str = ""
+
+
+class Answered(SearchUnavailable):
+    """The server answered, but not with what it was asked for; `code` is its own word for why."""
+
+    def __init__(self, status: int, trouble: Trouble) -> None:
+        super().__init__(f"Meilisearch answered {status} {trouble.code}: {trouble.message}")
+        self.code = trouble.code
+
+
+class _Queued(Struct, frozen=True):
+    task: int = field(name="taskUid")
+
+
+class Task(Struct, frozen=True):
+    """A write on the server's queue."""
+
+    status: Literal["enqueued", "processing", "succeeded", "failed", "canceled"]
+    error: Trouble | None = None
+
+
+class Server:
+    """A connection pool to one server. `key` is empty for a server without a master key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        """Connects to nothing yet. Refuses (SearchUnavailable) what is no address or no key."""
+        if not (key.isascii() and key.isprintable()):
+            raise SearchUnavailable("MEILI_KEY may only hold ASCII characters")
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL:
+            address = httpx.URL()
+        if address.scheme not in ("http", "https") or not address.host:
+            raise SearchUnavailable("MEILI_URL must look like http://host:7700")
+        # Compressed answers come in several small packets, of which TCP holds the last one back
+        # for 40 ms.
+        headers = {"Accept-Encoding": "identity"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._client = httpx.AsyncClient(
+            base_url=address, headers=headers, timeout=_TIMEOUT, limits=_LIMITS
+        )
+
+    @property
+    def closed(self) -> bool:
+        return self._client.is_closed
+
+    async def close(self) -> None:
+        """Closes all connections. May be called twice."""
+        await self._client.aclose()
+
+    async def ask(
+        self, kind: type[T], method: str, path: str, body: object = None, **parameters: Any
+    ) -> T:
+        """The answer to a request with a JSON body, decoded as this type."""
+        content = None if body is None else msgspec.json.encode(body)
+        answer = await self._call(method, path, content, "application/json", CALL_S, parameters)
+        return _decoded(kind, answer)
+
+    async def queue(self, method: str, path: str, body: object = None) -> int:
+        """Puts a change of indexes or settings on the server's queue; answers its task."""
+        return (await self.ask(_Queued, method, path, body)).task
+
+    async def upload(self, path: str, documents: Sequence[bytes]) -> int:
+        """Puts JSON documents on the server's queue; answers their task."""
+        content = b"\n".join(documents)
+        answer = await self._call("POST", path, content, "application/x-ndjson", UPLOAD_S, {})
+        return _decoded(_Queued, answer).task
+
+    async def outcome(self, task: int) -> Trouble | None:
+        """Waits for a task to end: None if it succeeded, else what the server did not take.
+
+        Raises SearchUnavailable if the server forgot or cancelled it, or had trouble of its own.
+        """
+        pause = _FIRST_LOOK_S
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while True:
+                    seen = await self.ask(Task, "GET", f"/tasks/{task}")
+                    if seen.status not in ("enqueued", "processing"):
+                        break
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.5, _LAST_LOOK_S)
+        except TimeoutError:
+            raise SearchUnavailable(f"task {task} did not end in {WAIT_S:.0f} s") from None
+        if seen.status == "succeeded":
+            return None
+        trouble = seen.error or Trouble(seen.status)
+        if trouble.type != "invalid_request":
+            raise SearchUnavailable(f"task {task} failed: {trouble.code} {trouble.message}")
+        return trouble
+
+    async def done(self, task: int, but: str = "") -> None:
+        """Waits for a task that must succeed, or fail with the code `but`."""
+        trouble = await self.outcome(task)
+        if trouble is not None and trouble.code != but:
+            raise SearchUnavailable(f"task {task} failed: {trouble.code} {trouble.message}")
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        content_type: str,
+        seconds: float,
+        parameters: dict[str, Any],
+    ) -> bytes:
+        if self.closed:
+            raise SearchUnavailable("the search engine is closed")
+        headers = {"Content-Type": content_type} if content is not None else {}
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self._client.request(
+                    method, path, content=content, headers=headers, params=parameters
+                )
+        except (httpx.HTTPError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            raise SearchUnavailable(f"Meilisearch does not answer: {reason}") from error
+        except RuntimeError as error:
+            if not self.closed:
+                raise
+            # Closed by somebody else while it was waiting for a connection.
+            raise SearchUnavailable("the search engine is closed") from error
+        if answer.is_success:
+            return answer.content
+        raise Answered(answer.status_code, _trouble(answer.content))
+
+
+def _decoded(kind: type[T], answer: bytes) -> T:
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except msgspec.MsgspecError as error:
+        raise SearchUnavailable(f"no answer of a Meilisearch server: {error}") from error
+
+
+def _trouble(content: bytes) -> Trouble:
+    try:
+        return msgspec.json.decode(content, type=Trouble)
+    except msgspec.MsgspecError:
+        return Trouble("not in the words of a Meilisearch server")

@@ -1,0 +1,203 @@
+"""One index on the server: what has been sent to it, and how to send more."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from search import documents
+from search.engine import Delete, Failure, Op, SearchUnavailable
+from search.meili import entries
+from search.meili.server import Answered, Server
+
+_UPLOAD_BYTES = 8 * 2**20
+_PAGE = 1000  # ids and versions in one answer
+_NOT_THERE = "index_not_found"
+
+
+class Write(Struct, frozen=True):
+    """A valid op, the document as the server takes it; `entry` None deletes."""
+
+    id: str
+    version: int
+    entry: bytes | None
+
+
+class Sent(Struct, frozen=True):
+    """One task of an index and the documents in it; none for deletions."""
+
+    target: Target
+    task: int
+    upserts: tuple[Write, ...] = ()
+
+
+class _Version(Struct, frozen=True):
+    id: str
+    version: int
+
+
+class _Versions(Struct, frozen=True):
+    results: list[_Version]
+
+
+class Target:
+    """An index by its name. Only one process at a time may write to it.
+
+    It remembers the version it last sent of every id, of deleted ones too, because the server
+    takes whatever comes: an old upsert that arrives late must not undo what is newer.
+    """
+
+    def __init__(self, server: Server, uid: str) -> None:
+        self.uid = uid
+        self._server = server
+        self._seen: dict[str, int] = {}
+        self._sending = asyncio.Lock()
+
+    @property
+    def path(self) -> str:
+        return f"/indexes/{self.uid}"
+
+    async def create(self) -> None:
+        """An empty index of this name, which must not be there, with our settings."""
+        made = await self._server.queue("POST", "/indexes", {"uid": self.uid, "primaryKey": "id"})
+        await self._server.done(made)
+        settings = await self._server.queue("PATCH", f"{self.path}/settings", entries.SETTINGS)
+        await self._server.done(settings)
+
+    async def drop(self) -> int:
+        """Has the index deleted, if there is one; answers the task."""
+        return await self._server.queue("DELETE", self.path)
+
+    async def exists(self) -> bool:
+        """Whether the server has it."""
+        try:
+            await self._server.ask(msgspec.Raw, "GET", self.path)
+        except Answered as answered:
+            if answered.code == _NOT_THERE:
+                return False
+            raise
+        return True
+
+    async def mark(self) -> str:
+        """Says that it is complete and what it was made with; answers a name that is its alone.
+
+        An index has no room for remarks, so they are a synonym for a word that no one types.
+        They go along when two indexes exchange names.
+        """
+        name = uuid.uuid4().hex
+        marks = {entries.mark(): [name]}
+        task = await self._server.queue("PUT", f"{self.path}/settings/synonyms", marks)
+        await self._server.done(task)
+        return name
+
+    async def marked(self) -> str:
+        """The name that `mark` gave it; empty if it is incomplete, or not as one would be now."""
+        path = f"{self.path}/settings/synonyms"
+        marks = await self._server.ask(dict[str, list[str]], "GET", path)
+        return "".join(marks.get(entries.mark(), ()))
+
+    async def versions(self) -> dict[str, int]:
+        """The version of every document. Writes meanwhile may be in it or not."""
+        found: dict[str, int] = {}
+        body = {"fields": ["id", "version"], "limit": _PAGE}
+        while True:
+            page = await self._fetch({**body, "offset": len(found)})
+            found |= page
+            if len(page) < _PAGE:
+                return found
+
+    async def send(self, writes: Sequence[Write]) -> list[Sent]:
+        """Queues the writes, but for upserts older than what the index has seen."""
+        async with self._sending:
+            await self._look_up([one.id for one in writes if one.entry is not None])
+            upserts: dict[str, Write] = {}
+            deletes: dict[str, None] = {}
+            for one in writes:
+                seen = self._seen.get(one.id, 0)
+                if one.entry is None:
+                    upserts.pop(one.id, None)
+                    deletes[one.id] = None
+                # The same version again is news: it may be a repair, or a new name of its place.
+                elif one.version >= seen:
+                    deletes.pop(one.id, None)
+                    upserts[one.id] = one
+                self._seen[one.id] = max(one.version, seen)
+            sent = [await self._upload(part) for part in _payloads(upserts.values())]
+            if deletes:
+                path = f"{self.path}/documents/delete-batch"
+                sent.append(Sent(self, await self._server.queue("POST", path, list(deletes))))
+            return sent
+
+    async def settle(self, sent: Sent) -> list[Failure]:
+        """Waits for a task. When a document spoils it for the others, they are sent without it.
+
+        The server fails a whole batch for one document, so it is halved until that one is found.
+        """
+        trouble = await self._server.outcome(sent.task)
+        if trouble is None:
+            return []
+        if not sent.upserts or trouble.code.startswith("index_"):
+            raise SearchUnavailable(f"task {sent.task} failed: {trouble.code} {trouble.message}")
+        if len(sent.upserts) == 1:
+            return [Failure(sent.upserts[0].id, trouble.message)]
+        half = len(sent.upserts) // 2
+        failures = []
+        for part in (sent.upserts[:half], sent.upserts[half:]):
+            async with self._sending:
+                # Meanwhile something newer may have been sent.
+                current = [one for one in part if one.version == self._seen[one.id]]
+                again = await self._upload(current) if current else None
+            if again:
+                failures += await self.settle(again)
+        return failures
+
+    async def _upload(self, part: Sequence[Write]) -> Sent:
+        documents = [one.entry for one in part if one.entry is not None]
+        task = await self._server.upload(f"{self.path}/documents", documents)
+        return Sent(self, task, tuple(part))
+
+    async def _look_up(self, ids: Sequence[str]) -> None:
+        """Learns the versions of ids it has not sent itself."""
+        unknown = [id for id in dict.fromkeys(ids) if id not in self._seen]
+        for start in range(0, len(unknown), _PAGE):
+            some = unknown[start : start + _PAGE]
+            body = {"ids": some, "fields": ["id", "version"], "limit": _PAGE}
+            found = await self._fetch(body)
+            self._seen |= {id: found.get(id, 0) for id in some}
+
+    async def _fetch(self, body: dict[str, object]) -> dict[str, int]:
+        path = f"{self.path}/documents/fetch"
+        answer = await self._server.ask(_Versions, "POST", path, body)
+        return {one.id: one.version for one in answer.results}
+
+
+def writes(ops: Sequence[Op]) -> tuple[list[Write], list[Failure]]:
+    """The ops as the server takes them, and those that no engine takes."""
+    valid, failures = [], []
+    for op in ops:
+        if isinstance(op, Delete):
+            valid.append(Write(op.id, op.version, None))
+            continue
+        try:
+            valid.append(Write(op.document.id, op.document.version, entries.entry(op.document)))
+        except documents.BadDocument as error:
+            failures.append(Failure(str(op.document.id), str(error)))
+    return valid, failures
+
+
+def _payloads(upserts: Iterable[Write]) -> Iterator[list[Write]]:
+    part: list[Write] = []
+    size = 0
+    for one in upserts:
+        length = len(one.entry or b"") + 1
+        if part and size + length > _UPLOAD_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += length
+    if part:
+        yield part

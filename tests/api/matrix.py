@@ -1,0 +1,327 @@
+"""The rows of the permission matrix, and what they expect of each role and relation."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from msgspec import Struct
+
+from tests.api.test_partners import a_partner
+from tests.towns import Town, a_need, an_offering
+
+ROLES = (
+    "anonymous",
+    "resident",
+    "volunteer",
+    "vanguard",
+    "partner_staff",
+    "grid_worker",
+    "secretary",
+    "officer",
+    "operator",
+)
+RELATIONS = ("own", "sibling", "other", "none")
+STAFF = frozenset({"grid_worker", "secretary", "officer", "operator"})
+DECIDERS = frozenset({"secretary", "officer", "operator"})
+OFFICERS = frozenset({"officer", "operator"})
+OPERATORS = frozenset({"operator"})
+PARTNER = frozenset({"partner_staff"})
+EVERYBODY = frozenset(ROLES)
+SIGNED_IN = EVERYBODY - {"anonymous"}
+
+# Whose objects a role covers. The officer's subdistrict holds both communities.
+COVERS = {
+    "partner_staff": {"own"},
+    "grid_worker": {"own"},
+    "secretary": {"own"},
+    "officer": {"own", "sibling"},
+    "operator": {"own", "sibling", "other"},
+}
+# Who sees a draft or an applicant that they cover. Places are public.
+SEES = {
+    "need": STAFF,
+    "offering": STAFF | PARTNER,
+    "partner": STAFF | PARTNER,
+    "consented need": STAFF,
+    "role": STAFF,
+    "service key": DECIDERS,
+    "place": EVERYBODY,
+    "": EVERYBODY,
+}
+DONE = {200, 201, 204}
+NONE = str(uuid.UUID(int=7 << 76 | 1 << 63))
+
+
+class Target(Struct):
+    """The object of one case: its id, its place, its partner, and its credential if it has one."""
+
+    id: str
+    place: str
+    partner: str = ""
+    credential: str = NONE
+
+
+class Row(Struct):
+    """What a route asks of its callers.
+
+    `who` may use it on objects they cover (`EVERYBODY` on all that they see). `object` is the kind
+    of thing in its path or body. `done` are the statuses that mean it was allowed.
+    """
+
+    who: frozenset[str]
+    object: str = ""
+    send: Callable[[Town, Target], dict[str, Any]] = lambda _town, _target: {}
+    done: frozenset[int] = frozenset(DONE)
+    query: str = ""
+
+
+def expected(row: Row, role: str, relation: str) -> set[int]:
+    """The statuses that are right for this role and relation."""
+    if role == "anonymous" and "anonymous" not in row.who:
+        return {401}
+    if relation == "none" and row.object:
+        # An operator may act anywhere, so there it is the reference that is wrong.
+        return {404, 403, 422}
+    covered = relation in COVERS.get(role, ()) or not row.object
+    public = row.object in ("place", "")
+    sees = public or (covered and role in SEES[row.object])
+    if not sees:
+        return {404}
+    if row.who >= SIGNED_IN or (role in row.who and covered):
+        return set(row.done)
+    return {403}
+
+
+async def make(town: Town, kind: str, relation: str) -> Target:
+    """A draft need, a draft offering or an applying partner at that relation; or a place."""
+    place = {
+        "own": town.grid,
+        "sibling": town.sibling,
+        "other": town.elsewhere,
+        "none": NONE,
+    }[relation]
+    if relation == "none":
+        return Target(NONE, NONE, NONE)
+    if kind == "need":
+        made = await town.make(
+            "/v1/needs", a_need(town, place_id=place, status="draft"), "operator"
+        )
+        return Target(made["id"], place)
+    if kind == "consented need":
+        body = a_need(town, place_id=place, status="draft", beneficiary="minor", consent=CONSENT)
+        made = await town.make("/v1/needs", body, "operator")
+        return Target(made["id"], place)
+    if kind == "role":
+        return Target(await _held(town, place), place)
+    if kind == "service key":
+        body = {"name": "kiosk", "scopes": ["read"], "place_id": place}
+        made = await town.make("/v1/service-keys", body, "operator")
+        return Target(made["record"]["id"], place)
+    if kind in ("partner", "offering"):
+        applicant = "partner_staff" if relation == "own" else "other_staff"
+        partner = await town.make("/v1/partners", a_partner(town, place_id=place), applicant)
+        if kind == "partner":
+            credential = partner["credentials"][0]["id"]
+            return Target(partner["id"], place, partner["id"], credential)
+        licence = {"kind": "food_licence", "issuer": "市监局", "number": "1"}
+        body = an_offering(
+            town, partner_id=partner["id"], place_id=place, status="draft", credentials=[licence]
+        )
+        made = await town.make("/v1/offerings", body, "operator")
+        return Target(made["id"], place, partner["id"], made["credentials"][0]["id"])
+    return Target(place, place)
+
+
+async def _held(town: Town, place: str) -> str:
+    """The id of a volunteer's role at the place; one that is held already is not given again."""
+    body = _volunteer(town, Target("", place))["json"]
+    listed = await town.get(f"/v1/roles?place={place}&account={body['account_id']}", "operator")
+    for role in listed["items"]:
+        if (role["role"], role["place_id"]) == ("volunteer", place):
+            return str(role["id"])
+    return str((await town.make("/v1/roles", body, "operator"))["id"])
+
+
+async def ask(town: Town, role: str, route: str, row: Row, target: Target) -> httpx.Response:
+    """The request of one case."""
+    method, path = route.split(" ", 1)
+    values = {
+        "need_id": target.id,
+        "offering_id": target.id,
+        "partner_id": target.partner or town.partner,
+        "place_id": target.place,
+        "credential_id": target.credential,
+        "role_id": target.id,
+        "key_id": target.id,
+        "account_id": str(town.accounts["other_staff"]),
+        "transition": "review",
+        "code": "not_found",
+        "digest": "0" * 64,
+        "name": "nothing",
+    }
+    for name, value in values.items():
+        path = path.replace(f"{{{name}}}", value)
+    options = row.send(town, target)
+    headers = {"If-Match": "*", **options.pop("headers", {})}
+    return await town.as_(role, method, path + row.query, headers=headers, **options)
+
+
+def _json(body: Any) -> Callable[[Town, Target], dict[str, Any]]:
+    return lambda _town, _target: {"json": body}
+
+
+def _need(town: Town, target: Target) -> dict[str, Any]:
+    return {"json": a_need(town, place_id=target.place)}
+
+
+def _offering(town: Town, target: Target) -> dict[str, Any]:
+    return {"json": an_offering(town, partner_id=target.partner, place_id=target.place)}
+
+
+def _bulk(town: Town, target: Target) -> dict[str, Any]:
+    return {"json": {"items": [_offering(town, target)["json"]]}}
+
+
+def _partner(town: Town, _target: Target) -> dict[str, Any]:
+    return {"json": a_partner(town)}
+
+
+def _volunteer(town: Town, target: Target) -> dict[str, Any]:
+    account = str(town.accounts["other_staff"])
+    return {"json": {"account_id": account, "role": "volunteer", "place_id": target.place}}
+
+
+def _invitation(_town: Town, target: Target) -> dict[str, Any]:
+    return {"json": {"role": "volunteer", "place_id": target.place}}
+
+
+def _key(_town: Town, target: Target) -> dict[str, Any]:
+    return {"json": {"name": "kiosk", "scopes": ["read"], "place_id": target.place}}
+
+
+def _lending(town: Town, _target: Target) -> dict[str, Any]:
+    to = str(town.accounts["resident"])
+    return {"json": {"account_id": to, "valid_to": "2099-01-01T00:00:00Z"}}
+
+
+CONSENT = {
+    "given_by": "李奶奶",
+    "relation": "guardian",
+    "text": "我同意社区代为发布。",
+    "channel": "phone",
+    "given_at": "2026-01-02T03:04:05Z",
+}
+
+
+def _place(_town: Town, target: Target) -> dict[str, Any]:
+    body = {
+        "slug": f"p{uuid.uuid4().hex}",
+        "kind": "building",
+        "parent_id": target.place,
+        "name": {"zh": "一号楼", "en": "Building 1"},
+    }
+    return {"json": body}
+
+
+CALENDAR = (
+    b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART;TZID=Asia/Shanghai:20261109T063000\r\n"
+    b"DTEND;TZID=Asia/Shanghai:20261109T090000\r\nRRULE:FREQ=WEEKLY;BYDAY=MO\r\n"
+    b"END:VEVENT\r\nEND:VCALENDAR\r\n"
+)
+
+
+def _calendar(_town: Town, _target: Target) -> dict[str, Any]:
+    return {"content": CALENDAR, "headers": {"Content-Type": "text/calendar"}}
+
+
+PUBLIC = Row(EVERYBODY)
+# The request is read and found wanting, so the caller was let in.
+READ = frozenset({400})
+# Allowed; the second time there is nothing left to do.
+AGAIN = frozenset({200, 201, 204, 409})
+MISSING = Row(EVERYBODY, done=frozenset({404}))
+CHANGES_OFFERING = PARTNER | DECIDERS
+
+ROWS: dict[str, Row] = {
+    "GET /docs": PUBLIC,
+    "GET /docs/{name}": MISSING,
+    "GET /livez": PUBLIC,
+    "GET /readyz": PUBLIC,
+    "GET /v1/openapi.json": PUBLIC,
+    "GET /v1/problems": PUBLIC,
+    "GET /v1/problems/{code}": PUBLIC,
+    "GET /v1/service-types": PUBLIC,
+    "GET /v1/search": PUBLIC,
+    "POST /v1/sessions": Row(EVERYBODY, send=_json({}), done=READ),
+    "POST /v1/sessions/refresh": Row(EVERYBODY, send=_json({}), done=READ),
+    "GET /v1/sessions/current": Row(SIGNED_IN),
+    "DELETE /v1/sessions/current": Row(SIGNED_IN),
+    "POST /v1/accounts": Row(EVERYBODY, send=_json({}), done=READ),
+    "GET /v1/accounts/current": Row(SIGNED_IN),
+    "PATCH /v1/accounts/current": Row(SIGNED_IN, send=_json({})),
+    "DELETE /v1/accounts/current": Row(SIGNED_IN, send=_json({}), done=READ),
+    "GET /v1/accounts/current/export": Row(SIGNED_IN),
+    "POST /v1/accounts/current/password": Row(SIGNED_IN, send=_json({}), done=READ),
+    # other_staff lives in the sibling community: whose officer and the operator decide.
+    "POST /v1/accounts/{account_id}/ban": Row(OFFICERS, done=AGAIN),
+    "POST /v1/accounts/{account_id}/unban": Row(OFFICERS, done=AGAIN),
+    "GET /v1/roles": Row(SIGNED_IN),
+    "POST /v1/roles": Row(DECIDERS, "place", _volunteer, done=AGAIN),
+    "DELETE /v1/roles/{role_id}": Row(DECIDERS, "role"),
+    # Only its holder lends a role.
+    "POST /v1/roles/{role_id}/delegate": Row(frozenset(), "role", _lending),
+    "POST /v1/invitations": Row(DECIDERS, "place", _invitation),
+    "POST /v1/invitations/accept": Row(EVERYBODY, send=_json({}), done=READ),
+    "GET /v1/service-keys": Row(SIGNED_IN),
+    "POST /v1/service-keys": Row(DECIDERS, "place", _key),
+    "DELETE /v1/service-keys/{key_id}": Row(DECIDERS, "service key"),
+    "GET /v1/audit": Row(OFFICERS),
+    "GET /v1/places": PUBLIC,
+    "POST /v1/places": Row(OFFICERS, "place", _place),
+    "GET /v1/places/{place_id}": Row(EVERYBODY, "place"),
+    "PATCH /v1/places/{place_id}": Row(DECIDERS, "place", _json({"population": 1})),
+    "DELETE /v1/places/{place_id}": Row(DECIDERS, "place", done=frozenset({200, 409})),
+    "GET /v1/places/{place_id}/coverage": Row(EVERYBODY, "place"),
+    "PUT /v1/places/{place_id}/blocked-partners/{partner_id}": Row(DECIDERS, "place"),
+    "DELETE /v1/places/{place_id}/blocked-partners/{partner_id}": Row(DECIDERS, "place"),
+    "GET /v1/partners": PUBLIC,
+    "POST /v1/partners": Row(SIGNED_IN, send=_partner),
+    "GET /v1/partners/{partner_id}": Row(EVERYBODY, "partner"),
+    "PATCH /v1/partners/{partner_id}": Row(DECIDERS | PARTNER, "partner", _json({})),
+    "POST /v1/partners/{partner_id}/{transition}": Row(DECIDERS, "partner"),
+    "POST /v1/partners/{partner_id}/credentials/{credential_id}/verify": Row(DECIDERS, "partner"),
+    "POST /v1/partners/{partner_id}/contact/reveal": Row(
+        STAFF, "partner", _json({"reason": "arrange_service"})
+    ),
+    "GET /v1/offerings": PUBLIC,
+    "POST /v1/offerings": Row(CHANGES_OFFERING, "partner", _offering),
+    "POST /v1/offerings/bulk": Row(CHANGES_OFFERING, "partner", _bulk),
+    "GET /v1/offerings/{offering_id}": Row(EVERYBODY, "offering"),
+    "PATCH /v1/offerings/{offering_id}": Row(CHANGES_OFFERING, "offering", _json({})),
+    "DELETE /v1/offerings/{offering_id}": Row(CHANGES_OFFERING, "offering"),
+    "GET /v1/offerings/{offering_id}/needs": Row(EVERYBODY, "offering"),
+    "GET /v1/offerings/{offering_id}/occurrences": Row(
+        EVERYBODY, "offering", query="?from=2026-11-01&to=2026-11-30"
+    ),
+    "GET /v1/offerings/{offering_id}/availability.ics": Row(EVERYBODY, "offering"),
+    "PUT /v1/offerings/{offering_id}/availability.ics": Row(
+        CHANGES_OFFERING, "offering", _calendar
+    ),
+    "POST /v1/offerings/{offering_id}/credentials/{credential_id}/verify": Row(
+        DECIDERS, "offering"
+    ),
+    "GET /v1/needs": PUBLIC,
+    "POST /v1/needs": Row(STAFF, "place", _need),
+    "POST /v1/needs/preview": Row(EVERYBODY, "place", _need),
+    "GET /v1/needs/{need_id}": Row(EVERYBODY, "need"),
+    "PATCH /v1/needs/{need_id}": Row(STAFF, "need", _json({})),
+    "DELETE /v1/needs/{need_id}": Row(STAFF, "need"),
+    "GET /v1/needs/{need_id}/matches": Row(EVERYBODY, "need"),
+    "GET /v1/needs/{need_id}/consent": Row(STAFF, "consented need"),
+    "POST /v1/needs/{need_id}/consent/withdraw": Row(STAFF, "consented need"),
+    "GET /v1/snapshots/{digest}": MISSING,
+    "GET /v1/snapshots/{digest}/replay": MISSING,
+}

@@ -1,0 +1,1 @@
+"""Benchmarks: `./run bench NAME`. They print tables and assert nothing."""

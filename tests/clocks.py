@@ -1,0 +1,24 @@
+"""A clock that a test moves."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+
+class Clock:
+    """Stands still until it is advanced. `base.clock` is its `read`."""
+
+    def __init__(self) -> None:
+        self._now = dt.datetime.now(dt.UTC)
+
+    def read(self) -> dt.datetime:
+        """What the program takes for the present moment."""
+        return self._now
+
+    def advance(self, **by: float) -> None:
+        """Let time pass: `advance(minutes=15)`."""
+        self._now += dt.timedelta(**by)
+
+    def after(self, **by: float) -> str:
+        """The moment so much later, as a body states it."""
+        return (self._now + dt.timedelta(**by)).isoformat()

@@ -1,0 +1,133 @@
+"""A real Meilisearch for the tests: started on a free port of this machine, gone with them.
+
+The program `meilisearch` is taken from the PATH. A supervisor runs it in a directory of its own
+and ends it with the tests, however they end.
+
+    with meilisearch.server() as running:
+        async with meilisearch.engine(running) as opened: …
+        running.stop(); running.start()       # the same address, the same documents
+
+With MEILI_TEST_URL and MEILI_TEST_KEY (its master key) set, that server is used instead; it is
+never stopped, so tests that have to stop one still need the program. Where there is neither, the
+tests are skipped, and the summary of the run says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from search import meili
+from tests import meilisearch_process
+
+MISSING = (
+    "NO MEILISEARCH: put the program `meilisearch` (1.41 or newer) on the PATH, or set"
+    " MEILI_TEST_URL and MEILI_TEST_KEY; nothing was tried on a real server"
+)
+STOP_S = 30.0
+
+
+class Server:
+    """A running server with its master key."""
+
+    def __init__(self, url: str, master_key: str) -> None:
+        self.url, self.master_key = url, master_key
+
+    async def key(self) -> str:
+        """The least key that works."""
+        return await meili.make_keys(self.url, self.master_key)
+
+
+class OwnServer(Server):
+    """One that the tests may stop and start again."""
+
+    def __init__(self, supervisor: subprocess.Popen[str]) -> None:
+        self._supervisor = supervisor
+        super().__init__(self._answer(), meilisearch_process.MASTER_KEY)
+
+    def stop(self) -> None:
+        """Ends the server at once; its documents stay."""
+        self._say("stop")
+
+    def start(self) -> None:
+        """Starts it again at the same address."""
+        assert self._say("start") == self.url
+
+    def _say(self, what: str) -> str:
+        assert self._supervisor.stdin
+        self._supervisor.stdin.write(f"{what}\n")
+        self._supervisor.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> str:
+        assert self._supervisor.stdout
+        answer = json.loads(self._supervisor.stdout.readline() or '{"problem": "it died"}')
+        if "problem" in answer:
+            raise RuntimeError(f"Meilisearch did not start: {answer['problem']}")
+        return str(answer["url"])
+
+
+@contextlib.contextmanager
+def server() -> Iterator[Server]:
+    """The server of MEILI_TEST_URL, or one of our own for the length of the block."""
+    given = os.environ.get("MEILI_TEST_URL")
+    if given:
+        yield Server(given, os.environ.get("MEILI_TEST_KEY", ""))
+        return
+    with own_server() as started:
+        yield started
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """A server of our own; skips the test where the program is not installed."""
+    program = shutil.which("meilisearch")
+    if program is None:
+        pytest.skip(MISSING)
+    supervisor = subprocess.Popen(
+        [sys.executable, "-S", meilisearch_process.__file__, program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Ctrl-C goes to the tests; they end, and the supervisor after them.
+        start_new_session=True,
+    )
+    assert supervisor.stdin
+    assert supervisor.stdout
+    try:
+        yield OwnServer(supervisor)
+    finally:
+        supervisor.stdin.close()
+        supervisor.wait(timeout=STOP_S)
+        supervisor.stdout.close()
+
+
+@contextlib.asynccontextmanager
+async def engine(on: Server) -> AsyncIterator[meili.Meili]:
+    """An engine with an index of its own, which is deleted at the end."""
+    name = f"{meili.INDEX}_test_{uuid.uuid4().hex}"
+    opened = meili.Meili(on.url, await on.key(), name)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+        for index in (name, f"{name}_next"):
+            _delete(f"{on.url}/indexes/{index}", on.master_key)
+
+
+def _delete(url: str, key: str) -> None:
+    request = urllib.request.Request(
+        url, method="DELETE", headers={"Authorization": f"Bearer {key}"}
+    )
+    with contextlib.suppress(urllib.error.URLError):
+        urllib.request.urlopen(request, timeout=10).close()
