@@ -22,7 +22,6 @@ from search.gates import Licence, NeedFacts, OfferingFacts, rules
 from search.scoring import Weights
 
 T = TypeVar("T")
-_Held = tuple[Any, ...]
 
 # Lists in a statement are filled up to one of these, so that there are few statements to prepare.
 _LIST_SIZES = (1, 4, 8, 12, 20, 41, 120, 500)
@@ -36,9 +35,10 @@ _COLUMNS = (
     " p.status, {lat}, {lon},"
     " o.reach_m, o.capacity, o.price_amount, o.price_currency, o.price_per, o.availability,"
     " o.features, o.requires_features, o.languages, o.max_hours_week, o.max_contacts_week,"
-    " o.ratings, o.rating_sum, o.jobs_agreed, o.jobs_kept, pl.timezone"
+    " o.ratings, o.rating_sum, o.jobs_agreed, o.jobs_kept,"
+    " (SELECT l.timezone FROM place l WHERE l.id = o.place)"
 )
-_JOINS = "JOIN partner p ON p.id = o.partner JOIN place pl ON pl.id = o.place"
+_PARTNER = "JOIN partner p ON p.id = o.partner"
 # How often an offering has served the place `{}`, and the partners that it does not work with.
 _SERVED = (
     "COALESCE((SELECT t.times FROM service_record t WHERE t.place = {} AND t.offering = o.id), 0)"
@@ -105,10 +105,19 @@ async def fitting(
         # would read all; CROSS JOIN says the same to SQLite.
         f"WITH near AS MATERIALIZED ({near})"
         f" SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)}, 0"
-        f" FROM near CROSS JOIN offering o {_JOINS} WHERE o.id = near.offering AND {where}",
+        f" FROM near CROSS JOIN offering o {_PARTNER} WHERE o.id = near.offering AND {where}",
         *where.args,
     )
-    return await _facts(rows, slot)
+    return await _facts(_open_then(rows, need, slot), slot)
+
+
+def _open_then(
+    rows: list[tuple[Any, ...]], need: NeedFacts, slot: values.Slot
+) -> list[tuple[Any, ...]]:
+    """Those that the week's quarter-hours allow to pass the gate of time."""
+    asked = windows.blocks_of_need(need.windows, need.as_of, windows.QUARTER)
+    _, share = gates.asked(_case(need, slot))
+    return [row for row in rows if windows.may_cover(asked, _quarters(row[14]), share)]
 
 
 async def nearby(
@@ -125,7 +134,7 @@ async def nearby(
     lat, lon = _position(where, sees)
     rows = await engine.rows(
         f"SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)},"
-        f" {_BLOCKED.format(here)} FROM ({near}) o {_JOINS} WHERE {where} LIMIT {_MAX_NEARBY}",
+        f" {_BLOCKED.format(here)} FROM ({near}) o {_PARTNER} WHERE {where} LIMIT {_MAX_NEARBY}",
         *where.args,
     )
     return await _facts(rows, slot)
@@ -158,7 +167,7 @@ async def by_place(
     where.add("o.id = {}", offering)
     lat, lon = _position(where, sees)
     (row,) = await engine.rows(
-        f"SELECT {_COLUMNS.format(lat=lat, lon=lon)} FROM offering o {_JOINS} WHERE {where}",
+        f"SELECT {_COLUMNS.format(lat=lat, lon=lon)} FROM offering o {_PARTNER} WHERE {where}",
         *where.args,
     )
     held = (await _licences([row], None))[row[0]]
@@ -223,8 +232,7 @@ def _within_reach(
 
 def _affordable(where: base.Where, need: NeedFacts, slot: values.Slot) -> None:
     """Gates contacts, capacity, load and budget, as far as nothing has been promised yet."""
-    nobody = OfferingFacts(id="", version=0, kind=slot.kind, partner="")
-    case = gates.case_of(need, slot, nobody)
+    case = _case(need, slot)
     where.add("(o.max_contacts_week IS NULL OR o.max_contacts_week > 0)")
     where.add("(o.capacity IS NULL OR o.capacity >= {})", rules.places_needed(slot))
     where.add(
@@ -239,6 +247,11 @@ def _affordable(where: base.Where, need: NeedFacts, slot: values.Slot) -> None:
             gates.per_year(case, 1, "session"),
             gates.per_year(case, need.budget_amount, need.per),
         )
+
+
+def _case(need: NeedFacts, slot: values.Slot) -> gates.Case:
+    """What the gates know of a slot before any offering stands before it."""
+    return gates.case_of(need, slot, OfferingFacts(id="", version=0, kind=slot.kind, partner=""))
 
 
 def _near(where: base.Where, select: str, need: NeedFacts, radius_m: int | None) -> str:
@@ -316,6 +329,11 @@ def _windows(text: str) -> tuple[values.Window, ...]:
     return _read_windows.decode(text)
 
 
+@functools.lru_cache(maxsize=65_536)
+def _quarters(text: str) -> int:
+    return windows.blocks_of_offering(_windows(text), windows.QUARTER)
+
+
 async def _licences(
     rows: Sequence[tuple[Any, ...]], kinds: set[str] | None
 ) -> dict[str, tuple[Licence, ...]]:
@@ -323,29 +341,39 @@ async def _licences(
 
     Only those of the kinds, if any are named: no gate and no part asks for others.
     """
-    own: dict[str, list[_Held]] = {}
-    shared: dict[str, list[_Held]] = {}
-    asked = sorted({row[3] for row in rows})
-    for start in range(0, len(asked), _LIST_SIZES[-1]):
-        where = base.Where()
-        several = asked[start : start + _LIST_SIZES[-1]]
-        where.add(f"partner IN ({where.values(_filled(several, several[0]))})")
-        if kinds:
-            named = sorted(kinds)
-            where.add(f"kind IN ({where.values(_filled(named, named[0]))})")
-        for partner, offering, *held in await engine.rows(
-            "SELECT partner, offering, kind, issuer, valid_from, valid_to, verified_by IS NOT NULL"
-            f" FROM credential WHERE {where} ORDER BY id",
-            *where.args,
-        ):
-            holder, key = (own, offering) if offering else (shared, partner)
-            holder.setdefault(str(key), []).append(tuple(held))
+    own = await _held("offering", {row[0] for row in rows}, kinds)
+    # Not `offering IS NULL`: SQLite would go through all that are of no single offering.
+    shared = await _held(
+        "COALESCE(offering, partner) = partner AND partner", {row[3] for row in rows}, kinds
+    )
     return {
         row[0]: tuple(
             _licence(*held, row[24]) for held in (*own.get(row[0], ()), *shared.get(row[3], ()))
         )
         for row in rows
     }
+
+
+async def _held(
+    column: str, holders: set[str], kinds: set[str] | None
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Licences by holder, oldest first; `column` names the holder, the last word of a condition."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    asked = sorted(holders)
+    for start in range(0, len(asked), _LIST_SIZES[-1]):
+        where = base.Where()
+        several = asked[start : start + _LIST_SIZES[-1]]
+        where.add(f"{column} IN ({where.values(_filled(several, several[0]))})")
+        if kinds:
+            named = sorted(kinds)
+            where.add(f"kind IN ({where.values(_filled(named, named[0]))})")
+        for holder, *held in await engine.rows(
+            f"SELECT {column.split()[-1]}, kind, issuer, valid_from, valid_to,"
+            f" verified_by IS NOT NULL FROM credential WHERE {where} ORDER BY id",
+            *where.args,
+        ):
+            found.setdefault(str(holder), []).append(tuple(held))
+    return found
 
 
 @functools.lru_cache(maxsize=16_384)

@@ -409,6 +409,6 @@ async def test_a_ranking_asks_the_database_few_questions(
         need = candidates.facts_of(str(identity), 1, draft, "Asia/Shanghai")
         async with _statements(monkeypatch) as seen:
             await candidates.fitting(need, draft.place_id, draft.slots[0], ANYBODY)
-        assert len(seen) <= (2 if draft.slots[0].credentials else 1)
+        assert len(seen) <= (3 if draft.slots[0].credentials else 1)
         texts |= {sql for sql, _ in seen}
-    assert len(texts) <= 16
+    assert len(texts) <= 24
