@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from array import array
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin
 
-from litestar import Request
+from litestar import Request, Response
 from litestar.datastructures import State
+from litestar.routes import HTTPRoute
 from litestar.types import Empty
 
 from api import decoding
@@ -60,25 +62,57 @@ def refuse_deep(body: bytes) -> None:
         raise errors.Refusal("malformed", reason="nested too deeply")
 
 
-async def known_query(request: Request[Any, Any, Any]) -> None:
-    """Before each handler: refuse a query parameter that the endpoint does not have.
+async def known_query(request: Request[Any, Any, Any]) -> Response[None] | None:
+    """Before each handler: refuse a query parameter that the endpoint does not have, and `null`
+    for one that is no text. An OPTIONS is answered here.
 
-    A misspelt filter would otherwise quietly answer everything.
+    A misspelt filter would otherwise quietly answer everything, and so would `within=null`, which
+    the framework takes for a parameter that was left out.
     """
-    if not request.scope["query_string"]:
-        return
+    if request.method == "OPTIONS":
+        return _methods(request)
+    if request.scope["query_string"]:
+        _check_query(request)
+    return None
+
+
+def _methods(request: Request[Any, Any, Any]) -> Response[None]:
+    """The methods of an address: the framework's own answer names those of one handler."""
+    address = request.scope["path_template"]
+    methods = {
+        str(method)
+        for route in request.app.routes
+        if isinstance(route, HTTPRoute) and route.path_format == address
+        for method in route.methods
+    }
+    return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(methods))})
+
+
+def _check_query(request: Request[Any, Any, Any]) -> None:
     if len(request.scope["query_string"]) > MAX_QUERY:
         raise errors.Refusal("query_too_long", limit=MAX_QUERY)
     handler = request.route_handler
-    known = handler.opt.get("_query")
+    known: dict[str, bool] | None = handler.opt.get("_query")
     if known is None:
         parameters = handler.parsed_fn_signature.parameters
-        known = frozenset(
-            (getattr(p.kwarg_definition, "name", None) or name) for name, p in parameters.items()
-        )
+        known = {
+            (getattr(p.kwarg_definition, "name", None) or name): _takes_null(p.annotation)
+            for name, p in parameters.items()
+        }
         handler.opt["_query"] = known
-    unknown = sorted(set(request.query_params) - known)
-    if unknown:
-        raise errors.Refusal(
-            "invalid", *(errors.FieldError(name[:64], "unknown_field") for name in unknown)
-        )
+    wrong = []
+    for name, value in sorted(request.query_params.multi_items()):
+        if name not in known:
+            wrong.append(errors.FieldError(name[:64], "unknown_field"))
+        elif known[name] and value.lower() == "null":
+            has = {"needed": "a value", "has": "null"}
+            wrong.append(errors.FieldError(name, "wrong_type", has))
+    if wrong:
+        raise errors.Refusal("invalid", *wrong)
+
+
+def _takes_null(kind: Any) -> bool:
+    """Whether msgspec reads the text `null` as None: for every optional type but texts and lists,
+    which keep it."""
+    members = get_args(kind)
+    return NoneType in members and not any(m is str or get_origin(m) is list for m in members)

@@ -106,6 +106,9 @@ async def test_a_body_beyond_the_limit_is_refused_with_413(town: Town) -> None:
         ("/v1/needs?status=all", "status", "wrong_format"),
         ("/v1/needs?service_type=%27%20OR%201=1", "service_type", "wrong_format"),
         ("/v1/offerings?within=here", "within", "wrong_format"),
+        ("/v1/offerings?within=null", "within", "wrong_type"),
+        ("/v1/needs?status=Null", "status", "wrong_type"),
+        ("/v1/search?radius_m=null&lat=29&lon=106", "radius_m", "wrong_type"),
         ("/v1/search?lat=91&lon=0", "lat", "out_of_range"),
         ("/v1/search?lat=29", "lon", "required"),
         ("/v1/search?radius_m=100", "radius_m", "wrong_format"),
@@ -120,6 +123,11 @@ async def test_a_wrong_query_parameter_is_named(
     answer = await town.as_("anonymous", "GET", path)
     assert answer.status_code == 400, answer.text
     assert _fields(answer) == {field: code}
+
+
+async def test_null_is_a_word_where_words_are_asked_for(town: Town) -> None:
+    for path in ("/v1/search?q=null&tag=null", "/v1/needs?service_type=null"):
+        assert (await town.get(path))["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -137,6 +145,16 @@ async def test_a_method_that_an_address_does_not_take_is_a_405_problem(town: Tow
     assert answer.status_code == 405
     assert answer.json()["code"] == "method_not_allowed"
     assert "POST" in answer.headers["allow"]
+
+
+async def test_options_names_every_method_of_an_address(town: Town) -> None:
+    for path, methods in (
+        ("/v1/needs", "GET, OPTIONS, POST"),
+        (f"/v1/places/{town.community}", "DELETE, GET, OPTIONS, PATCH"),
+        ("/v1/search?q=x", "GET, OPTIONS"),
+    ):
+        answer = await town.as_("anonymous", "OPTIONS", path)
+        assert (answer.status_code, answer.headers["allow"]) == (204, methods)
 
 
 @pytest.mark.parametrize(
