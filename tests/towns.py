@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from api.app import create_app
 from models import accounts, base, engine, partners, places, settings, values
+from tests.api import contract
 
 PASSWORD = "open sesame"
 
@@ -88,7 +89,10 @@ class Town:
 async def running_town(
     database_url: str, directory: Path, setting: Setting, **environment: str
 ) -> AsyncIterator[Town]:
-    """Start the application on a copy of the setting's database, without limits unless asked."""
+    """Start the application on a copy of the setting's database, without limits unless asked.
+
+    Every answer that is not as the OpenAPI document says fails the test that asked for it.
+    """
     options = settings.load(
         {"RATE_LIMIT": "0", **environment},
         database_url=database_url,
@@ -99,7 +103,11 @@ async def running_town(
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         _alive(app),
-        httpx.AsyncClient(transport=transport, base_url="http://town") as client,
+        httpx.AsyncClient(
+            transport=transport,
+            base_url="http://town",
+            event_hooks={"response": [contract.keep]},
+        ) as client,
     ):
         yield Town(client, app, setting)
 
