@@ -109,11 +109,23 @@ async def town(
     tmp_path: Path,
 ) -> AsyncIterator[towns.Town]:
     """The whole application on a copy of the setting; once per engine."""
-    template = templates[request.param, "settled"]
+    async with a_town(request.param, templates, postgres_server, tmp_path) as opened:
+        yield opened
+
+
+@contextlib.asynccontextmanager
+async def a_town(
+    kind: str,
+    templates: dict[tuple[str, str], Template],
+    server: postgres.Server,
+    directory: Path,
+) -> AsyncIterator[towns.Town]:
+    """The whole application on a copy of the setting, on `sqlite` or `postgres`."""
+    template = templates[kind, "settled"]
     assert template.setting
     async with (
-        _copy(request.param, template, postgres_server) as url,
-        towns.running_town(url, tmp_path, template.setting) as opened,
+        _copy(kind, template, server) as url,
+        towns.running_town(url, directory, template.setting) as opened,
     ):
         yield opened
 
