@@ -13,7 +13,7 @@ from msgspec import Struct
 from api import answers, auth
 from api.offerings import own_offering
 from api.requests import StrictRequest
-from models import accounts, calendars, errors, offerings
+from models import accounts, calendars, disclosure, errors, offerings
 from search import windows
 
 _LONGEST = dt.timedelta(days=366)
@@ -92,7 +92,8 @@ class CalendarController(Controller):
         answers.require_match(request, offering.version)
         found = calendars.windows(await request.body())
         change = offerings.OfferingChange(availability=found)
-        return answers.changed(await offerings.change(offering, change))
+        changed = await offerings.change(offering, change)
+        return answers.changed(await disclosure.shown(accounts.visibility(request.user), changed))
 
 
 def _time(minute: int) -> dt.datetime:

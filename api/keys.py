@@ -40,9 +40,10 @@ class KeyController(Controller):
     async def make(
         self, request: StrictRequest, data: JSONBody[accounts.KeyDraft]
     ) -> accounts.MadeKey:
-        """Make a key for a place you decide for, or a partner you act for. It acts as the
+        """Make a key for a place you decide for, or a partner you act for. It writes as the
         secretary there, or as the partner's people, within its scopes; and only as long as you
-        could make it again."""
+        could make it again. A program is not staff: it reads of a place what everybody may, and
+        what is not public yet only if it may write there."""
         maker = auth.account_of(request)
         own = await accounts.holder(maker)
         lineage = await places.ancestors(data.place_id) if data.place_id else []

@@ -213,10 +213,8 @@ class MatchController(Controller):
         offering = await offerings.read(offering_id, sees)
         found = await matching.needs_for(offering, sees, limit=limit)
         tongue = _tongue(request)
-        briefs = {
-            str(need.id): need
-            for need in await needs.read_many([uuid.UUID(m.need_id) for m in found])
-        }
+        asking = await needs.read_many([uuid.UUID(m.need_id) for m in found])
+        briefs = {str(need.id): need for need in await disclosure.all_shown(sees, asking)}
         return answers.shown(
             request,
             NeedMatchesOut(
@@ -298,7 +296,7 @@ async def _matches(
     shown = {match.offering_id for slot in ranking.slots for match in slot.matches}
     shown |= {out.offering_id for slot in ranking.slots for out in slot.excluded or ()}
     found = await offerings.read_many([uuid.UUID(identity) for identity in sorted(shown)], sees)
-    briefs = {str(offering.id): offering for offering in found}
+    briefs = {str(offering.id): offering for offering in await disclosure.all_shown(sees, found)}
     return MatchesOut([_slot(slot, briefs, tongue) for slot in ranking.slots], digest)
 
 

@@ -34,13 +34,13 @@ async def of(place: places.PlaceRecord) -> Coverage:
         "SELECT t.slug, count(c.offering) AS offerings FROM service_type t LEFT JOIN ("
         " SELECT s.service_type, s.offering FROM offering_service s"
         " JOIN offering o ON o.id = s.offering JOIN partner p ON p.id = o.partner"
-        f" WHERE {offerings.PUBLIC} AND o.place IN"
+        f" WHERE {offerings.PUBLIC} AND o.public_place IN"
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)"
         ") c ON c.service_type = t.slug GROUP BY t.slug ORDER BY t.slug",
         place.id,
     )
     admitted = await engine.fetch(
-        "SELECT count(*) AS n FROM partner WHERE status = 'admitted' AND place IN"
+        "SELECT count(*) AS n FROM partner WHERE status = 'admitted' AND public_place IN"
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)",
         place.id,
     )

@@ -7,7 +7,8 @@ staff       the staff of its place and of everything above, and the partner's ow
 secret      nobody: it never leaves the database
 
 Each class includes those before it. A test fails when a column of a table, or a field of a record,
-has no class here. Where a home is, everybody may know only roughly: see `public_point`.
+has no class here. Where a home is, everybody may know only roughly: its `public_point`, and not
+in which building (`places.public_places`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import functools
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from msgspec import UNSET, structs
 
-from models import accounts, values
+from models import accounts, places, values
 
 Level = Literal["public", "community", "matched", "staff", "secret"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -55,9 +57,9 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "audit": {"staff": "seq at actor action subject place detail previous hash"},
     "audit_head": {"staff": "id seq hash signed_at signature"},
     "partner": {
-        "public": "id kind place owner_place name_zh name_en credit_code status version created_at"
-        " updated_at",
-        "matched": "contact_name contact_phone",
+        "public": "id kind public_place owner_place name_zh name_en credit_code status version"
+        " created_at updated_at",
+        "matched": "place contact_name contact_phone",
     },
     "credential": {
         "public": "id partner offering kind issuer valid_from valid_to verified_by verified_at",
@@ -67,21 +69,21 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "blocked_partner": {"staff": "id place partner"},
     "service_type": {"public": "slug category name_zh name_en synonyms weights weights_version"},
     "offering": {
-        "public": "id kind partner place title_zh title_en description_zh description_en"
+        "public": "id kind partner public_place title_zh title_en description_zh description_en"
         " public_lat_e6 public_lon_e6 cell reach_m capacity price_amount price_currency price_per"
         " price_tier service_types features requires_features languages availability"
         " max_hours_week max_contacts_week ratings rating_sum jobs_agreed jobs_kept status version"
         " created_at updated_at",
-        "matched": "lat_e6 lon_e6",
+        "matched": "place lat_e6 lon_e6",
     },
     "offering_service": {"public": "id offering service_type kind cell"},
     "service_record": {"public": "id offering place times"},
     "need": {
-        "public": "id place service_type title_zh title_en description_zh description_en"
+        "public": "id public_place service_type title_zh title_en description_zh description_en"
         " public_lat_e6 public_lon_e6 radius_m beneficiaries priority windows slots"
         " min_coverage_bp budget_amount budget_currency budget_per status version created_at"
         " updated_at",
-        "matched": "lat_e6 lon_e6",
+        "matched": "place lat_e6 lon_e6",
         # That somebody is alone at home, or may not decide alone, is nobody else's business.
         "staff": "posted_by beneficiary",
     },
@@ -167,6 +169,10 @@ class Record(Protocol):
     def owner(self) -> uuid.UUID | None:
         """The partner whose people see all of it."""
 
+    @property
+    def is_home(self) -> bool:
+        """Whether somebody lives where it is."""
+
 
 R = TypeVar("R", bound=Record)
 S = TypeVar("S")
@@ -192,15 +198,22 @@ def columns(table: str, row: Mapping[str, Any], level: Level) -> dict[str, Any]:
     }
 
 
-def disclose(record: S, level: Level, *, own: bool = False) -> S:
+def disclose(
+    record: S,
+    level: Level,
+    *,
+    own: bool = False,
+    at: Mapping[uuid.UUID, uuid.UUID] = MappingProxyType({}),
+) -> S:
     """A record as a reader of that level sees it: what is withheld is UNSET, a home is shown as
-    its public point, and a phone is masked unless it is the reader's `own`."""
+    its public point and at its public place (`at` has them by place), and a phone is masked unless
+    it is the reader's `own`."""
     kind: Any = type(record)
     changes: dict[str, Any] = {}
     for name in _inside(kind):
         changes[name] = tuple(disclose(part, level, own=own) for part in getattr(record, name))
     for name in _withheld(kind, level):
-        changes |= _instead(record, name)
+        changes |= _instead(record, name, at)
     for holder, name in _MASKED:
         phone = changes.get(name, getattr(record, name, UNSET))
         if holder == kind.__name__ and not own and isinstance(phone, str):
@@ -216,12 +229,17 @@ async def shown(sees: accounts.Visibility, record: R) -> R:
 async def all_shown(sees: accounts.Visibility, records: Sequence[R]) -> list[R]:
     """Records as these eyes may read them, each by where it is and whose it is."""
     staffed = await accounts.inside(sees, [record.place_id for record in records])
-    seen = []
-    for record in records:
-        own = record.owner in sees.partners
-        near = own or sees.everything or record.place_id in staffed
-        seen.append(disclose(record, "staff" if near else "public", own=own))
-    return seen
+
+    def level(record: R) -> Level:
+        near = sees.everything or record.owner in sees.partners or record.place_id in staffed
+        return "staff" if near else "public"
+
+    homes = [r.place_id for r in records if r.is_home and level(r) == "public"]
+    at = await places.public_places(homes)
+    return [
+        disclose(record, level(record), own=record.owner in sees.partners, at=at)
+        for record in records
+    ]
 
 
 def public_point(location: values.Point | None, is_home: bool) -> values.Point | None:
@@ -256,11 +274,13 @@ def mask(phone: str) -> str:
     return "".join("*" if at in hidden else letter for at, letter in enumerate(phone))
 
 
-def _instead(record: Any, name: str) -> dict[str, Any]:
-    if name != "location":
+def _instead(record: Any, name: str, at: Mapping[uuid.UUID, uuid.UUID]) -> dict[str, Any]:
+    if name not in ("location", "place_id"):
         return {name: UNSET}
     if not record.is_home:
         return {}
+    if name == "place_id":
+        return {"place_id": at[record.place_id]}
     return {"location": public_point(record.location, True), "location_exact": False}
 
 

@@ -12,7 +12,7 @@ from piccolo.columns import UUID, BigInt, ForeignKey, Integer, Text, Timestamptz
 from piccolo.table import Table
 
 from models import accounts, base, disclosure, engine, errors, outbox, services, values
-from models.places import Place
+from models.places import Place, public_places
 
 # Everybody sees what a community asks for.
 PUBLIC = "status = 'open'"
@@ -36,9 +36,11 @@ class Need(Table):
     description_en = Text(null=False)
     lat_e6 = Integer(null=True, default=None)
     lon_e6 = Integer(null=True, default=None)
-    # What everybody may know: the position itself, or for a person's home a snapped one.
+    # What everybody may know: the position itself, or for a person's home a snapped one; and the
+    # place, or what the building stands in that is a person's home.
     public_lat_e6 = Integer(null=True, default=None)
     public_lon_e6 = Integer(null=True, default=None)
+    public_place = ForeignKey(Place, null=False)
     # For whom: the community, or one person who asks for themselves or has somebody ask.
     beneficiary = Varchar(length=16, null=False, default="community")
     radius_m = Integer(null=True, default=None)
@@ -157,7 +159,8 @@ class NeedChange(Struct, forbid_unknown_fields=True, kw_only=True):
 
 class NeedRecord(Struct, kw_only=True):
     """A need as it is read. `beneficiary` is for the staff of its place. Unless `location_exact`,
-    its location is the middle of a cell of some 300 m in which somebody lives."""
+    its location is the middle of a cell of some 300 m in which somebody lives, and its place no
+    building."""
 
     id: uuid.UUID
     service_type: str
@@ -181,7 +184,7 @@ class NeedRecord(Struct, kw_only=True):
 
     @property
     def is_home(self) -> bool:
-        """Whether its exact location is for the staff of its place alone."""
+        """Whether where it is exactly is for the staff of its place alone."""
         return self.beneficiary != "community"
 
     @property
@@ -196,11 +199,14 @@ async def post(draft: NeedDraft, posted_by: uuid.UUID) -> NeedRecord:
         raise errors.refuse_field("consent", "consent_required")
     draft = await complete(draft)
     moment, need_id = base.now(), base.new_id()
+    at_home = draft.beneficiary != "community"
+    public = await public_places([draft.place_id])
     async with engine.unit_of_work() as work:
         await Need.insert(
             Need(
                 id=need_id,
                 place=draft.place_id,
+                public_place=public[draft.place_id] if at_home else draft.place_id,
                 posted_by=posted_by,
                 service_type=draft.service_type,
                 beneficiary=draft.beneficiary,
@@ -340,7 +346,7 @@ async def browse(
     if priority:
         where.add("priority = {}", priority)
     if within:
-        where.within("place", within)
+        sees.within(where, within, "place", "public_place", None)
     where.page("id", after)
     rows = await engine.fetch(
         f"SELECT * FROM need WHERE {where} ORDER BY id DESC LIMIT {int(limit)}",

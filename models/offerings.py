@@ -23,7 +23,7 @@ from models import (
     services,
     values,
 )
-from models.places import Place
+from models.places import Place, public_places
 
 OfferingStatus = Literal["draft", "active", "paused", "withdrawn"]
 # Everybody sees what is on offer by an admitted partner.
@@ -49,9 +49,11 @@ class Offering(Table):
     description_en = Text(null=False)
     lat_e6 = Integer(null=True, default=None)
     lon_e6 = Integer(null=True, default=None)
-    # What everybody may know: the position itself, or for a person's home a snapped one.
+    # What everybody may know: the position itself, or for a person's home a snapped one; and the
+    # place, or what the building stands in that is a person's home.
     public_lat_e6 = Integer(null=True, default=None)
     public_lon_e6 = Integer(null=True, default=None)
+    public_place = ForeignKey(Place, null=False)
     cell = BigInt(null=True, default=None)
     reach_m = Integer(null=True, default=None)
     capacity = Integer(null=True, default=None)
@@ -165,7 +167,7 @@ class OfferingChange(Struct, forbid_unknown_fields=True, kw_only=True):
 
 class OfferingRecord(Struct, kw_only=True):
     """An offering as it is read. Unless `location_exact`, its location is the middle of a cell of
-    some 300 m in which somebody lives."""
+    some 300 m in which somebody lives, and its place no building."""
 
     id: uuid.UUID
     kind: values.OfferingKind
@@ -195,7 +197,7 @@ class OfferingRecord(Struct, kw_only=True):
 
     @property
     def is_home(self) -> bool:
-        """Whether its exact location is for its own people alone."""
+        """Whether where it is exactly is for its own people alone."""
         return self.kind in AT_HOME
 
     @property
@@ -304,7 +306,7 @@ async def browse(
     if partner:
         where.add("o.partner = {}", partner)
     if within:
-        where.within("o.place", within)
+        sees.within(where, within, "o.place", "o.public_place", "o.partner")
     where.page("o.id", after)
     rows = await engine.fetch(
         f"{_SELECT} WHERE {where} ORDER BY o.id DESC LIMIT {int(limit)}", *where.args
@@ -347,12 +349,14 @@ async def _insert(draft: OfferingDraft) -> uuid.UUID:
     if partner[0]["status"] == "exited":
         raise errors.Refusal("wrong_state", has="exited", needed="applied | in_review | admitted")
     moment, offering_id = base.now(), base.new_id()
+    public = await public_places([draft.place_id])
     await Offering.insert(
         Offering(
             id=offering_id,
             kind=draft.kind,
             partner=draft.partner_id,
             place=draft.place_id,
+            public_place=public[draft.place_id] if draft.kind in AT_HOME else draft.place_id,
             ratings=0,
             rating_sum=0,
             jobs_agreed=0,

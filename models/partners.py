@@ -13,7 +13,7 @@ from piccolo.columns import UUID, Date, ForeignKey, Integer, Timestamptz, Varcha
 from piccolo.table import Table
 
 from models import accounts, audit, base, engine, errors, outbox, values
-from models.places import Place
+from models.places import Place, public_places
 
 PartnerKind = Literal[
     "institution", "enterprise", "sole_trader", "social_org", "resident_group", "resident"
@@ -28,6 +28,8 @@ TRANSITIONS: dict[str, tuple[tuple[PartnerStatus, ...], PartnerStatus]] = {
     "suspend": (("admitted",), "suspended"),
     "exit": (("applied", "in_review", "admitted", "suspended"), "exited"),
 }
+# The place of such a partner is where somebody lives.
+HOME: PartnerKind = "resident"
 # So many contacts a member of staff is shown within so long.
 MAX_REVEALS = 30
 REVEALS_COUNT_FOR = dt.timedelta(hours=24)
@@ -48,6 +50,8 @@ class Partner(Table):
     id = UUID(primary_key=True)
     kind = Varchar(length=16, null=False)
     place = ForeignKey(Place, null=False)
+    # What everybody may know: of a resident what their building stands in.
+    public_place = ForeignKey(Place, null=False)
     # Set when a community owns the partner: its own enterprise.
     owner_place = ForeignKey(Place, null=True, default=None)
     name_zh = Varchar(length=200, null=False)
@@ -153,7 +157,7 @@ class Contact(Struct, kw_only=True):
 
 class PartnerRecord(Struct, kw_only=True, omit_defaults=True):
     """A partner as it is read. The contact is for its own people and the staff of its place, who
-    read its phone masked (`+86 ** **** 0001`)."""
+    read its phone masked (`+86 ** **** 0001`); so is the building of a resident."""
 
     id: uuid.UUID
     kind: PartnerKind
@@ -174,6 +178,11 @@ class PartnerRecord(Struct, kw_only=True, omit_defaults=True):
         """The partner itself: its people see all of it."""
         return self.id
 
+    @property
+    def is_home(self) -> bool:
+        """Whether in which building it is, is for its own people and the staff alone."""
+        return self.kind == HOME
+
 
 async def apply(draft: PartnerDraft, applicant: uuid.UUID) -> PartnerRecord:
     """Register a partner; the applicant becomes its first partner_staff."""
@@ -181,12 +190,14 @@ async def apply(draft: PartnerDraft, applicant: uuid.UUID) -> PartnerRecord:
     if draft.owner_place_id:
         await base.refer("owner_place_id", Place, draft.owner_place_id)
     moment, partner_id = base.now(), base.new_id()
+    public = await public_places([draft.place_id])
     async with engine.unit_of_work() as work:
         await Partner.insert(
             Partner(
                 id=partner_id,
                 kind=draft.kind,
                 place=draft.place_id,
+                public_place=public[draft.place_id] if draft.kind == HOME else draft.place_id,
                 owner_place=draft.owner_place_id,
                 status="applied",
                 version=1,
@@ -363,7 +374,7 @@ async def browse(
     if status:
         where.add("status = {}", status)
     if within:
-        where.within("place", within)
+        sees.within(where, within, "place", "public_place", "id")
     where.page("id", after)
     rows = await engine.fetch(
         f"SELECT * FROM partner WHERE {where} ORDER BY id DESC LIMIT {int(limit)}",

@@ -191,8 +191,8 @@ async def _erase_partners(work: engine.Work, account: uuid.UUID) -> set[uuid.UUI
         gone |= {partner, *await _erase_offerings(work, partner)}
         await engine.execute("DELETE FROM credential WHERE partner = $1", partner)
         await engine.execute(
-            "UPDATE partner SET name_zh = $1, name_en = $2, credit_code = NULL,"
-            " contact_name = NULL, contact_phone = NULL, status = 'exited',"
+            "UPDATE partner SET name_zh = $1, name_en = $2, place = public_place,"
+            " credit_code = NULL, contact_name = NULL, contact_phone = NULL, status = 'exited',"
             " version = version + 1, updated_at = $3 WHERE id = $4",
             GONE_ZH,
             GONE_EN,
@@ -212,10 +212,11 @@ async def _erase_partners(work: engine.Work, account: uuid.UUID) -> set[uuid.UUI
 async def _erase_offerings(work: engine.Work, partner: uuid.UUID) -> set[uuid.UUID]:
     rows = await engine.fetch(
         "UPDATE offering SET title_zh = $1, title_en = $2, description_zh = '',"
-        " description_en = '', lat_e6 = NULL, lon_e6 = NULL, public_lat_e6 = NULL,"
-        " public_lon_e6 = NULL, cell = NULL, reach_m = NULL, service_types = '[]',"
-        " features = '[]', requires_features = '[]', languages = '[]', availability = '[]',"
-        " max_hours_week = NULL, max_contacts_week = NULL, status = 'withdrawn',"
+        " description_en = '', place = public_place, lat_e6 = NULL, lon_e6 = NULL,"
+        " public_lat_e6 = NULL, public_lon_e6 = NULL, cell = NULL, reach_m = NULL,"
+        " service_types = '[]', features = '[]', requires_features = '[]', languages = '[]',"
+        " availability = '[]', max_hours_week = NULL, max_contacts_week = NULL,"
+        " status = 'withdrawn',"
         " version = version + 1, updated_at = $3 WHERE partner = $4 RETURNING id, place",
         GONE_ZH,
         GONE_EN,
@@ -238,7 +239,8 @@ async def _erase_needs(work: engine.Work, account: uuid.UUID, name: str) -> set[
     """What the person asked for themselves, and their name where they are who agreed."""
     rows = await engine.fetch(
         "UPDATE need SET title_zh = $1, title_en = $2, description_zh = '', description_en = '',"
-        " lat_e6 = NULL, lon_e6 = NULL, public_lat_e6 = NULL, public_lon_e6 = NULL,"
+        " place = public_place, lat_e6 = NULL, lon_e6 = NULL, public_lat_e6 = NULL,"
+        " public_lon_e6 = NULL,"
         " radius_m = NULL, status = 'withdrawn', version = version + 1, updated_at = $3"
         " WHERE posted_by = $4 AND beneficiary = 'self' RETURNING id, place",
         GONE_ZH,

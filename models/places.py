@@ -203,6 +203,20 @@ async def ancestors(place_id: uuid.UUID) -> list[uuid.UUID]:
     return [base.as_id(row["ancestor"]) for row in rows]
 
 
+async def public_places(place_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """What everybody may know of where a home is: of a building what it stands in, of every other
+    place itself."""
+    asked = sorted(set(place_ids))
+    if not asked:
+        return {}
+    rows = await engine.rows(
+        "SELECT id, CASE WHEN kind = 'building' THEN parent ELSE id END FROM place"
+        f" WHERE id IN ({base.placeholders(len(asked))})",
+        *asked,
+    )
+    return {base.as_id(place): base.as_id(public) for place, public in rows}
+
+
 async def timezones(place_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
     """The time zone of each place."""
     asked = sorted(set(place_ids))

@@ -36,7 +36,7 @@ _COLUMNS = (
     " o.reach_m, o.capacity, o.price_amount, o.price_currency, o.price_per, o.availability,"
     " o.features, o.requires_features, o.languages, o.max_hours_week, o.max_contacts_week,"
     " o.ratings, o.rating_sum, o.jobs_agreed, o.jobs_kept,"
-    " (SELECT l.timezone FROM place l WHERE l.id = o.place)"
+    " (SELECT l.timezone FROM place l WHERE l.id = o.public_place)"
 )
 _PARTNER = "JOIN partner p ON p.id = o.partner"
 # How often an offering has served the place `{}`, and the partners that it does not work with.
@@ -190,16 +190,14 @@ async def by_place(
 def _position(where: base.Where, sees: accounts.Visibility) -> tuple[str, str]:
     """The position that these eyes may know, as SQL: of a home that is not theirs the public
     point, so that no gate, score or mend depends on where exactly it is."""
+    known = sees.knows(where, "o.place", "o.partner")
     if sees.everything:
         return "o.lat_e6", "o.lon_e6"
-    if not sees.places and not sees.partners:
+    if known is None:
         return "o.public_lat_e6", "o.public_lon_e6"
-    mine = base.Where()
-    mine.args = where.args
-    sees.restrict(mine, "1 = 0", "o.place", "o.partner")
     return (
-        f"CASE WHEN {mine} THEN o.lat_e6 ELSE o.public_lat_e6 END",
-        f"CASE WHEN {mine} THEN o.lon_e6 ELSE o.public_lon_e6 END",
+        f"CASE WHEN {known} THEN o.lat_e6 ELSE o.public_lat_e6 END",
+        f"CASE WHEN {known} THEN o.lon_e6 ELSE o.public_lon_e6 END",
     )
 
 

@@ -23,6 +23,7 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
         f"SELECT * FROM need WHERE id IN ({base.placeholders(len(ids))})", *ids
     )
     found = {str(row["id"]): row for row in rows}
+    # Where it really is, for the scope of its own staff: no question names it, no hit tells it.
     where = await places.lineages([row["place"] for row in rows])
     names = await places.service_names()
     ops: list[index.Op] = []

@@ -71,27 +71,63 @@ class Visibility(Struct, frozen=True):
     """The scoping rule of a caller, for the database (`restrict`) and the index alike.
 
     Public rows are everybody's; what is not public belongs to the staff of its place (and of
-    everything above) and to the partner's own people; an operator sees all.
+    everything above) and to the partner's own people; an operator sees all. `roughly`: of the rows
+    of those places no more than what everybody may know, so no home.
     """
 
     everything: bool = False
     places: frozenset[uuid.UUID] = frozenset()
     partners: frozenset[uuid.UUID] = frozenset()
+    roughly: bool = False
 
     def restrict(self, where: base.Where, public: str, place: str, partner: str | None) -> None:
         """Add the rule to a query: `public` is its condition for a public row, the others are the
         columns that name the row's place and partner."""
         if self.everything:
             return
-        clauses = [public]
-        if self.places:
+        clauses = [public, *self._theirs(where, self.places, place, partner)]
+        where.add(f"({' OR '.join(clauses)})")
+
+    def knows(self, where: base.Where, place: str, partner: str | None) -> str | None:
+        """The condition for the rows of which these eyes may know all, homes too; None if there
+        are no such rows. It is put together with the parameters of `where`."""
+        if self.everything:
+            return "1 = 1"
+        known = frozenset() if self.roughly else self.places
+        clauses = self._theirs(where, known, place, partner)
+        return f"({' OR '.join(clauses)})" if clauses else None
+
+    def within(
+        self,
+        where: base.Where,
+        asked: uuid.UUID,
+        place: str,
+        public_place: str,
+        partner: str | None,
+    ) -> None:
+        """Only rows that are, as far as these eyes may know, at the place asked for or below: or
+        else asking for one building after the other would find a home."""
+        if self.everything:
+            where.within(place, asked)
+            return
+        below = "{} IN (SELECT descendant FROM place_closure WHERE ancestor = {})"
+        here = where.value(asked)
+        known = self.knows(where, place, partner)
+        public, exact = below.format(public_place, here), below.format(place, here)
+        where.add(f"({public} OR {known} AND {exact})" if known else public)
+
+    def _theirs(
+        self, where: base.Where, places: frozenset[uuid.UUID], place: str, partner: str | None
+    ) -> list[str]:
+        clauses = []
+        if places:
             clauses.append(
                 f"{place} IN (SELECT descendant FROM place_closure"
-                f" WHERE ancestor IN ({where.values(sorted(self.places))}))"
+                f" WHERE ancestor IN ({where.values(sorted(places))}))"
             )
         if self.partners and partner:
             clauses.append(f"{partner} IN ({where.values(sorted(self.partners))})")
-        where.add(f"({' OR '.join(clauses)})")
+        return clauses
 
 
 # What verbs read with: the program's own eyes. Handlers pass the caller's.
@@ -100,18 +136,25 @@ EVERYTHING = Visibility(everything=True)
 
 def visibility(caller: Caller, staff: frozenset[str] = STAFF) -> Visibility:
     """The one helper that turns a caller into what they may see. `staff` are the roles that see
-    what is not public at their places."""
+    what is not public at their places.
+
+    A program is not staff: a service key of a place sees of it what everybody may know, and what
+    is not public yet only if it may write there, too.
+    """
+    is_program = caller.scopes is not None
+    only_reads = is_program and caller.scopes == ("read",)
     return Visibility(
         everything=caller.is_operator,
-        places=caller.places_as(staff),
+        places=frozenset() if only_reads else caller.places_as(staff),
         partners=caller.partners,
+        roughly=is_program,
     )
 
 
 async def inside(sees: Visibility, places: Iterable[uuid.UUID]) -> frozenset[uuid.UUID]:
-    """Those of the places that lie in the caller's own subtrees."""
+    """Those of the places that lie in the subtrees of which these eyes may know all."""
     asked = sorted(set(places))
-    if not asked or not sees.places:
+    if not asked or not sees.places or sees.roughly:
         return frozenset()
     where = base.Where()
     where.add(f"descendant IN ({where.values(asked)})")

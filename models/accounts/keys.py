@@ -153,8 +153,8 @@ _KEY = (
 
 
 async def caller_of_key(key: str) -> Caller | None:
-    """The caller behind a service key: a secretary at its place or one of its partner's people,
-    within its scopes; None if it is not valid."""
+    """The caller behind a service key: one of its partner's people, or at its place a secretary who
+    reads as everybody does, within its scopes; None if it is not valid."""
     moment = base.now()
     rows = await engine.fetch(_KEY, passwords.digest(key), moment)
     if not rows:

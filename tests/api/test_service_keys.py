@@ -10,9 +10,10 @@ from api import auth
 from api.app import create_app
 from api.documentation import endpoints
 from models import engine, settings
+from tests.api.test_partners import LICENCE, a_partner
 from tests.api.test_roles import role_id
 from tests.clocks import Clock
-from tests.towns import Town, a_need, a_space, an_offering
+from tests.towns import Town, a_need, a_point, a_space, an_offering
 
 EVERY = ["read", "offerings", "needs", "partners"]
 
@@ -95,7 +96,7 @@ async def test_keys_are_listed_and_revoked_where_they_are_made(town: Town) -> No
     assert (await town.get("/v1/service-keys", "secretary"))["items"] == []
 
 
-async def test_a_key_acts_like_the_secretary_of_its_place_and_nowhere_else(town: Town) -> None:
+async def test_a_key_writes_like_the_secretary_of_its_place_and_nowhere_else(town: Town) -> None:
     await make_key(town)
     draft = await town.make("/v1/needs", a_need(town, status="draft"), "key")
     assert (await town.get(f"/v1/needs/{draft['id']}", "key"))["status"] == "draft"
@@ -103,6 +104,64 @@ async def test_a_key_acts_like_the_secretary_of_its_place_and_nowhere_else(town:
     await town.make("/v1/offerings", a_space(town), "key")
     body = a_need(town, place_id=town.sibling)
     assert (await town.as_("key", "POST", "/v1/needs", json=body)).status_code == 403
+
+
+async def test_a_program_of_a_community_is_not_its_staff(town: Town) -> None:
+    """A key of a place reads what everybody may, and drafts only where it may write them."""
+    home = an_offering(town, kind="volunteer", credentials=[LICENCE], location=a_point(3, 4))
+    volunteer = await town.make("/v1/offerings", home, "partner_staff")
+    ill = await town.make("/v1/needs", a_need(town, beneficiary="self", location=a_point(3, 4)))
+    draft = await town.make("/v1/needs", a_need(town, status="draft"))
+    paths = [
+        f"/v1/offerings/{volunteer['id']}",
+        f"/v1/needs/{ill['id']}",
+        f"/v1/partners/{town.partner}",
+        f"/v1/needs/{ill['id']}/matches",
+        "/v1/search?sort=distance&lat=29.57&lon=106.55",
+    ]
+    await town.indexed()
+    told = [(await town.as_("anonymous", "GET", path)).json() for path in paths]
+    for scopes, drafts in ((["read"], 0), (EVERY, 1)):
+        await make_key(town, scopes=scopes)
+        for path, public in zip(paths, told, strict=True):
+            answer = await town.get(path, "key")
+            assert answer | {"snapshot": None, "lag_s": 0} == public | {
+                "snapshot": None,
+                "lag_s": 0,
+            }
+        assert len((await town.get("/v1/needs?status=draft", "key"))["items"]) == drafts
+        answer = await town.as_("key", "GET", f"/v1/needs/{draft['id']}")
+        assert answer.status_code == (200 if drafts else 404)
+    exact = (await town.get(paths[3], "secretary"))["snapshot"]
+    assert (await town.as_("key", "GET", f"/v1/snapshots/{exact}")).status_code == 404
+    changed = await town.change(paths[0], {"capacity": 2}, "key")
+    assert (changed["location_exact"], "number" in changed["credentials"][0]) == (False, False)
+    assert (await town.get(paths[0], "secretary"))["location"] == a_point(3, 4)
+
+
+async def test_a_key_that_replaces_a_calendar_is_not_told_the_home(town: Town) -> None:
+    home = an_offering(town, kind="volunteer", location=a_point(3, 4))
+    path = f"/v1/offerings/{(await town.make('/v1/offerings', home, 'partner_staff'))['id']}"
+    await make_key(town)
+    calendar = await town.as_("key", "GET", f"{path}/availability.ics")
+    headers = {"If-Match": "*", "Content-Type": "text/calendar"}
+    answer = await town.as_(
+        "key", "PUT", f"{path}/availability.ics", content=calendar.content, headers=headers
+    )
+    assert (answer.status_code, answer.json()["location_exact"]) == (200, False)
+
+
+async def test_a_key_of_a_partner_sees_its_own_homes_and_nobody_elses(town: Town) -> None:
+    home = an_offering(town, kind="volunteer", location=a_point(3, 4))
+    own = await town.make("/v1/offerings", home, "partner_staff")
+    other = await town.make("/v1/partners", a_partner(town, kind="resident"), "vanguard")
+    await town.make(f"/v1/partners/{other['id']}/admit", None)
+    strange = await town.make("/v1/offerings", home | {"partner_id": other["id"]}, "vanguard")
+    await make_key(town, "partner_staff", place_id=None, partner_id=town.partner)
+    for made, exact in ((own, True), (strange, False)):
+        read = await town.get(f"/v1/offerings/{made['id']}", "key")
+        assert read["location_exact"] is exact
+    assert (await town.get(f"/v1/partners/{town.partner}", "key"))["contact_phone"]
 
 
 async def test_a_key_of_a_partner_acts_like_its_people(town: Town) -> None:

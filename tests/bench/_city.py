@@ -104,7 +104,7 @@ class City:
     def _partner(self, partner: uuid.UUID, place: uuid.UUID) -> dict[str, Any]:
         status = self._chance.choices(("admitted", "applied"), (95, 5))[0]
         name = {"name_zh": "团队", "name_en": "Team", "kind": "resident_group", "version": 1}
-        return {"id": partner, "place": place, "status": status, **name}
+        return {"id": partner, "place": place, "public_place": place, "status": status, **name}
 
     def _offering(
         self, kind: str, partner: uuid.UUID, place: uuid.UUID, at: tuple[float, float]
@@ -120,6 +120,7 @@ class City:
             "kind": kind,
             "partner": partner,
             "place": place,
+            "public_place": place,
             "title_zh": "服务",
             "title_en": "Service",
             **position,
@@ -227,7 +228,13 @@ class City:
     async def post(self, asked: Iterable[tuple[uuid.UUID, needs.NeedDraft]]) -> None:
         """Write needs into the database in use."""
         rows = [
-            {"id": identity, "place": draft.place_id, "posted_by": self.account, "version": 1}
+            {
+                "id": identity,
+                "place": draft.place_id,
+                "public_place": draft.place_id,
+                "posted_by": self.account,
+                "version": 1,
+            }
             | {"service_type": draft.service_type}
             | needs._columns(draft)
             for identity, draft in asked

@@ -87,6 +87,7 @@ class Setting:
             "kind": "merchant",
             "partner": self.partner,
             "place": self.place,
+            "public_place": self.place,
             "lat_e6": lat_e6,
             "lon_e6": lon_e6,
             "service_types": '["repair"]',
@@ -118,7 +119,7 @@ async def setting(db: engine.Engine) -> Setting:
     await _city._copy(places.Place, [row | name])
     pair = {"id": base.new_id(), "ancestor": place, "descendant": place, "depth": 0}
     await _city._copy(places.PlaceClosure, [pair])
-    row = {"id": partner, "kind": "resident_group", "place": place}
+    row = {"id": partner, "kind": "resident_group", "place": place, "public_place": place}
     await _city._copy(partners.Partner, [row | name | {"status": "admitted"}])
     return Setting(place, partner)
 
