@@ -6,7 +6,6 @@ The cost follows local density, not the size of the city: candidates come from o
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import uuid
 import zoneinfo
@@ -17,26 +16,31 @@ import msgspec
 
 from models import accounts, base, disclosure, engine, needs, offerings, values
 from models.services import ServiceTypeRecord
-from search import cells, gates, windows
-from search.gates import Licence, NeedFacts, OfferingFacts, rules
+from search import cells, gates, licences, statements, turns, windows
+from search.gates import Glance, Licence, NeedFacts, OfferingFacts, rules
 from search.scoring import Weights
 
 T = TypeVar("T")
 
-# Lists in a statement are filled up to one of these, so that there are few statements to prepare.
-_LIST_SIZES = (1, 4, 8, 12, 20, 41, 120, 500)
 # Excluded offerings are looked for so much further than the radius, and at least so many metres.
 _WIDER, _WIDER_AT_LEAST_M = 3, 3_000
 # Why-not is told of so many offerings at the most; where there are more, of the nearest.
 _MAX_NEARBY, _NARROWEST_M = 5_000, 250
-
+# Rows that are made into facts in one go: about a millisecond.
+_AT_ONCE = 128
+_ZONE = "(SELECT l.timezone FROM place l WHERE l.id = o.public_place)"
 _COLUMNS = (
     "CAST(o.id AS text), o.version, o.kind, CAST(o.partner AS text), o.service_types, o.status,"
     " p.status, {lat}, {lon},"
     " o.reach_m, o.capacity, o.price_amount, o.price_currency, o.price_per, o.availability,"
     " o.features, o.requires_features, o.languages, o.max_hours_week, o.max_contacts_week,"
     " o.ratings, o.rating_sum, o.jobs_agreed, o.jobs_kept,"
-    " (SELECT l.timezone FROM place l WHERE l.id = o.public_place)"
+    f" {_ZONE}"
+)
+_GLANCE = (
+    "CAST(o.id AS text), CAST(o.partner AS text), o.status, p.status, {blocked}, {lat}, {lon},"
+    " o.reach_m, o.capacity, o.price_amount, o.price_currency, o.price_per, o.max_hours_week,"
+    " o.max_contacts_week, o.service_types, o.features, o.languages, o.availability, {zone}"
 )
 _PARTNER = "JOIN partner p ON p.id = o.partner"
 # How often an offering has served the place `{}`, and the partners that it does not work with.
@@ -108,55 +112,124 @@ async def fitting(
         f" FROM near CROSS JOIN offering o {_PARTNER} WHERE o.id = near.offering AND {where}",
         *where.args,
     )
-    return await _facts(_open_then(rows, need, slot), slot)
+    return await _facts(await _open_then(rows, need, slot), slot)
 
 
-def _open_then(
+async def _open_then(
     rows: list[tuple[Any, ...]], need: NeedFacts, slot: values.Slot
 ) -> list[tuple[Any, ...]]:
     """Those that the week's quarter-hours allow to pass the gate of time."""
     asked = windows.blocks_of_need(need.windows, need.as_of, windows.QUARTER)
     _, share = gates.asked(_case(need, slot))
-    return [row for row in rows if windows.may_cover(asked, _quarters(row[14]), share)]
+    found: list[tuple[Any, ...]] = []
+    async for several in turns.pieces(rows, _AT_ONCE):
+        found += [row for row in several if windows.may_cover(asked, _quarters(row[14]), share)]
+    return found
 
 
-async def nearby(
+async def around(
     need: NeedFacts, place: uuid.UUID, slot: values.Slot, sees: accounts.Visibility
-) -> list[OfferingFacts]:
+) -> list[Glance]:
     """Offerings of the slot's kind around the need, whatever they offer and whatever their state:
-    those of which somebody might ask "why not?"."""
-    where = base.Where()
-    here, kind = where.value(place), where.value(slot.kind)
-    metres = await _looked_at(need, slot)
-    near = _near(where, f"SELECT * FROM offering WHERE kind = {kind}", need, metres)
-    where.add("o.status <> 'withdrawn'")
-    sees.restrict(where, offerings.PUBLIC, "o.place", "o.partner")
-    lat, lon = _position(where, sees)
-    rows = await engine.rows(
-        f"SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)},"
-        f" {_BLOCKED.format(here)} FROM ({near}) o {_PARTNER} WHERE {where} LIMIT {_MAX_NEARBY}",
-        *where.args,
-    )
-    return await _facts(rows, slot)
+    those of which somebody might ask "why not?".
+
+    Less far where there are too many to tell of them all. How far depends on what the caller may
+    see and on nothing else: nobody learns how many are hidden.
+    """
+    circles = _circles(need)
+    at = await _first_guess(need, slot, circles)
+    seen = await _glances(circles[at], place, slot, sees, _MAX_NEARBY)
+    while at and len(seen) <= _MAX_NEARBY:
+        at -= 1
+        further = cells.beyond(circles[at] or [], circles[at + 1] or [])
+        more = await _glances(further, place, slot, sees, _MAX_NEARBY - len(seen))
+        if len(seen) + len(more) > _MAX_NEARBY:
+            break
+        seen += more
+    return seen[:_MAX_NEARBY]
 
 
-async def _looked_at(need: NeedFacts, slot: values.Slot) -> int | None:
-    """How far to look for why-not: less far where there are too many to tell of them all."""
-    if need.radius_m is None or need.lat_e6 is None:
-        return None
-    metres = max(need.radius_m * _WIDER, _WIDER_AT_LEAST_M)
-    while metres > _NARROWEST_M:
+def _circles(need: NeedFacts) -> list[list[tuple[int, int]] | None]:
+    """The cells that are looked at for why-not, those that go furthest first; None is anywhere."""
+    if need.radius_m is None or need.lat_e6 is None or need.lon_e6 is None:
+        return [None]
+    metres = [max(need.radius_m * _WIDER, _WIDER_AT_LEAST_M)]
+    while metres[-1] > _NARROWEST_M:
+        metres.append(metres[-1] * 2 // 3)
+    return [cells.ranges(cells.Around(need.lat_e6, need.lon_e6, radius)) for radius in metres]
+
+
+async def _first_guess(
+    need: NeedFacts, slot: values.Slot, circles: list[list[tuple[int, int]] | None]
+) -> int:
+    """The first of the circles that holds few enough, those included that the caller may not see:
+    that takes the index alone. The answer only saves reading from the innermost on."""
+    for at, circle in enumerate(circles[:-1]):
         where = base.Where()
-        kind = where.value(slot.kind)
-        near = _near(where, f"SELECT 1 FROM offering WHERE kind = {kind}", need, metres)
+        near = _in_cells(
+            where, f"SELECT 1 FROM offering WHERE kind = {where.value(slot.kind)}", circle
+        )
         ((count,),) = await engine.rows(
             f"SELECT count(*) FROM (SELECT 1 FROM ({near}) o LIMIT {_MAX_NEARBY + 1}) n",
             *where.args,
         )
         if count <= _MAX_NEARBY:
-            break
-        metres = metres * 2 // 3
-    return metres
+            return at
+    return len(circles) - 1
+
+
+async def _glances(
+    ranges: list[tuple[int, int]] | None,
+    place: uuid.UUID,
+    slot: values.Slot,
+    sees: accounts.Visibility,
+    most: int,
+) -> list[Glance]:
+    """What the gates look at of the offerings in the cells: all, or a few more than `most`."""
+    where = base.Where()
+    here, kind = where.value(place), where.value(slot.kind)
+    near = _in_cells(where, f"SELECT * FROM offering WHERE kind = {kind}", ranges)
+    where.add("o.status <> 'withdrawn'")
+    sees.restrict(where, offerings.PUBLIC, "o.place", "o.partner")
+    lat, lon = _position(where, sees)
+    zone = _ZONE if slot.credentials else "NULL"
+    rows = await engine.rows(
+        f"SELECT {_GLANCE.format(blocked=_BLOCKED.format(here), lat=lat, lon=lon, zone=zone)}"
+        f" FROM ({near}) o {_PARTNER} WHERE {where} LIMIT {statements.limit(most)}",
+        *where.args,
+    )
+    return list(map(Glance._make, rows))
+
+
+async def known_of(
+    identities: Sequence[str], place: uuid.UUID, slot: values.Slot, sees: accounts.Visibility
+) -> list[OfferingFacts]:
+    """Those of the offerings that the caller may see, as facts for a need of the place."""
+    found: list[OfferingFacts] = []
+    for start in range(0, len(identities), statements.LONGEST):
+        several = identities[start : start + statements.LONGEST]
+        where = base.Where()
+        here = where.value(place)
+        where.add(f"o.id IN ({where.values(statements.filled(several, several[0]))})")
+        sees.restrict(where, offerings.PUBLIC, "o.place", "o.partner")
+        lat, lon = _position(where, sees)
+        rows = await engine.rows(
+            f"SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)},"
+            f" {_BLOCKED.format(here)} FROM offering o {_PARTNER} WHERE {where}",
+            *where.args,
+        )
+        found += await _facts(rows, slot)
+    return found
+
+
+async def licences_at(
+    several: Sequence[Glance], slot: values.Slot
+) -> dict[str, tuple[Licence, ...]]:
+    """The licences that the gates of the slot ask for, by offering."""
+    if not slot.credentials:
+        return {}
+    holders = [(seen.id, seen.partner, seen.timezone or "") for seen in several]
+    return await licences.of(holders, set(slot.credentials))
 
 
 async def by_place(
@@ -170,7 +243,7 @@ async def by_place(
         f"SELECT {_COLUMNS.format(lat=lat, lon=lon)} FROM offering o {_PARTNER} WHERE {where}",
         *where.args,
     )
-    held = (await _licences([row], None))[row[0]]
+    held = (await licences.of([(row[0], row[3], row[24])], None))[row[0]]
     served = dict(
         await engine.rows("SELECT place, times FROM service_record WHERE offering = $1", offering)
     )
@@ -260,33 +333,38 @@ def _near(where: base.Where, select: str, need: NeedFacts, radius_m: int | None)
     """
     if radius_m is None or need.lat_e6 is None or need.lon_e6 is None:
         return select
-    ranges = cells.ranges(cells.Around(need.lat_e6, need.lon_e6, radius_m))
+    around = cells.Around(need.lat_e6, need.lon_e6, radius_m)
+    return _in_cells(where, select, cells.ranges(around))
+
+
+def _in_cells(where: base.Where, select: str, ranges: list[tuple[int, int]] | None) -> str:
+    """The rows of a SELECT whose `cell` is in one of the ranges, as SQL; None is no restriction."""
+    if ranges is None:
+        return select
     return " UNION ALL ".join(
         f"{select} AND cell BETWEEN {where.value(low)} AND {where.value(high)}"
-        for low, high in _filled(ranges, (1, 0))
+        for low, high in statements.filled(ranges, (1, 0))
     )
-
-
-def _filled(several: Sequence[T], empty: T) -> list[T]:
-    """A list filled up with what changes nothing."""
-    size = next(size for size in _LIST_SIZES if size >= len(several))
-    return [*several, *[empty] * (size - len(several))]
 
 
 async def _facts(rows: Sequence[tuple[Any, ...]], slot: values.Slot) -> list[OfferingFacts]:
     kinds = {*slot.credentials, *slot.preferred_credentials}
-    held = await _licences(rows, kinds) if rows and kinds else {}
-    return [_fact(row, held.get(row[0], ())) for row in rows]
+    holders = [(row[0], row[3], row[24]) for row in rows]
+    held = await licences.of(holders, kinds) if rows and kinds else {}
+    found: list[OfferingFacts] = []
+    async for several in turns.pieces(rows, _AT_ONCE):
+        found += [_fact(row, held.get(row[0], ())) for row in several]
+    return found
 
 
-def _fact(row: tuple[Any, ...], licences: tuple[Licence, ...]) -> OfferingFacts:
-    hours = row[18]
+def _fact(row: tuple[Any, ...], held: tuple[Licence, ...]) -> OfferingFacts:
+    weekly = row[18]
     return OfferingFacts(
         id=row[0],
         version=row[1],
         kind=row[2],
         partner=row[3],
-        services=_words(row[4]),
+        services=words(row[4]),
         status=row[5],
         partner_status=row[6],
         lat_e6=row[7],
@@ -296,12 +374,12 @@ def _fact(row: tuple[Any, ...], licences: tuple[Licence, ...]) -> OfferingFacts:
         price_amount=row[11],
         currency=row[12],
         per=row[13],
-        availability=_windows(row[14]),
-        licences=licences,
-        features=_words(row[15]),
-        requires_features=_words(row[16]),
-        languages=_words(row[17]),
-        max_minutes_week=None if hours is None else hours * 60,
+        availability=hours(row[14]),
+        licences=held,
+        features=words(row[15]),
+        requires_features=words(row[16]),
+        languages=words(row[17]),
+        max_minutes_week=None if weekly is None else weekly * 60,
         max_contacts_week=row[19],
         ratings=row[20],
         rating_sum=row[21],
@@ -318,86 +396,20 @@ _read_windows = msgspec.json.Decoder(tuple[values.Window, ...])
 
 
 @functools.lru_cache(maxsize=16_384)
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> tuple[str, ...]:
+    """A column of words."""
     return _read_words.decode(text)
 
 
 @functools.lru_cache(maxsize=16_384)
-def _windows(text: str) -> tuple[values.Window, ...]:
+def hours(text: str) -> tuple[values.Window, ...]:
+    """The column of weekly windows."""
     return _read_windows.decode(text)
 
 
 @functools.lru_cache(maxsize=65_536)
 def _quarters(text: str) -> int:
-    return windows.blocks_of_offering(_windows(text), windows.QUARTER)
-
-
-async def _licences(
-    rows: Sequence[tuple[Any, ...]], kinds: set[str] | None
-) -> dict[str, tuple[Licence, ...]]:
-    """Licences by offering: its own, and those of its partner that belong to no single one.
-
-    Only those of the kinds, if any are named: no gate and no part asks for others.
-    """
-    own = await _held("offering", {row[0] for row in rows}, kinds)
-    # Not `offering IS NULL`: SQLite would go through all that are of no single offering.
-    shared = await _held(
-        "COALESCE(offering, partner) = partner AND partner", {row[3] for row in rows}, kinds
-    )
-    return {
-        row[0]: tuple(
-            _licence(*held, row[24]) for held in (*own.get(row[0], ()), *shared.get(row[3], ()))
-        )
-        for row in rows
-    }
-
-
-async def _held(
-    column: str, holders: set[str], kinds: set[str] | None
-) -> dict[str, list[tuple[Any, ...]]]:
-    """Licences by holder, oldest first; `column` names the holder, the last word of a condition."""
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    asked = sorted(holders)
-    for start in range(0, len(asked), _LIST_SIZES[-1]):
-        where = base.Where()
-        several = asked[start : start + _LIST_SIZES[-1]]
-        where.add(f"{column} IN ({where.values(_filled(several, several[0]))})")
-        if kinds:
-            named = sorted(kinds)
-            where.add(f"kind IN ({where.values(_filled(named, named[0]))})")
-        for holder, *held in await engine.rows(
-            f"SELECT {column.split()[-1]}, kind, issuer, valid_from, valid_to,"
-            f" verified_by IS NOT NULL FROM credential WHERE {where} ORDER BY id",
-            *where.args,
-        ):
-            found.setdefault(str(holder), []).append(tuple(held))
-    return found
-
-
-@functools.lru_cache(maxsize=16_384)
-def _licence(
-    kind: str,
-    issuer: str,
-    begins: str | dt.date | None,
-    ends: str | dt.date | None,
-    verified: int,
-    zone: str,
-) -> Licence:
-    """A licence on the local days of its offering. Numbers are not compared, and not everybody's
-    to know."""
-    return Licence(
-        kind,
-        issuer,
-        "",
-        None if begins is None else windows.start_of_day(_date(begins), zone),
-        None if ends is None else windows.end_of_day(_date(ends), zone),
-        bool(verified),
-    )
-
-
-def _date(value: str | dt.date) -> dt.date:
-    """A date of a row: text on SQLite."""
-    return value if isinstance(value, dt.date) else dt.date.fromisoformat(value)
+    return windows.blocks_of_offering(hours(text), windows.QUARTER)
 
 
 @functools.lru_cache(maxsize=512)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from models import offerings
+from search.windows import intervals
 
 _HALF_TURN = 180_000_000
 # From this latitude on, any longitude may be near.
@@ -50,6 +51,14 @@ def ranges(around: Around) -> list[tuple[int, int]]:
         west, east = _across(around, math.isqrt(around.reach**2 - off**2) + 1)
         found.append((offerings.cell(bottom, west), offerings.cell(bottom, east)))
     return found
+
+
+def beyond(ranges: list[tuple[int, int]], inner: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What the ranges hold and the inner ones do not."""
+    left = intervals.subtract(
+        [(low, high + 1) for low, high in ranges], [(low, high + 1) for low, high in inner]
+    )
+    return [(low, after - 1) for low, after in left]
 
 
 def _across(around: Around, reach: int) -> tuple[int, int]:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections import Counter
 
 import msgspec
 from msgspec import Struct
 
 from models import accounts, disclosure, needs, offerings, places, services, snapshots, values
-from search import candidates, scoring
+from search import candidates, scoring, turns, whynot
 from search.gates import NeedFacts, OfferingFacts
 from search.scoring import Exclusion, Match, Weights
 
-
-class Funnel(Struct, frozen=True):
-    """How many of the offerings looked at a gate keeps out, and how many it keeps out alone."""
-
-    gate: str
-    excluded: int
-    alone: int
+# Offerings whose keys are worked out in one go: about a millisecond.
+_KEYED_AT_ONCE = 32
 
 
 class SlotRanking(Struct, frozen=True):
@@ -34,7 +28,7 @@ class SlotRanking(Struct, frozen=True):
     matches: tuple[Match, ...]
     excluded: tuple[Exclusion, ...] | None
     excluded_total: int | None
-    funnel: tuple[Funnel, ...] | None
+    funnel: tuple[whynot.Funnel, ...] | None
 
 
 class Compared(Struct, frozen=True):
@@ -90,15 +84,14 @@ async def rank(
     ranked, compared = [], []
     for slot in slots:
         fitting = await candidates.fitting(need, place, slot, sees)
-        shown = _best(need, slot, fitting, weights, limit)
+        shown = await _best(need, slot, fitting, weights, limit)
         compared += [Compared(slot, offering, match) for offering, match in shown]
         matches = tuple(match for _, match in shown)
-        if excluded:
-            around = await candidates.nearby(need, place, slot, sees)
-            known = {offering.id: offering for offering in (*around, *fitting)}
-            ranked.append(_with_excluded(need, slot, list(known.values()), weights, matches, limit))
-        else:
+        if not excluded:
             ranked.append(SlotRanking(slot.role, matches, None, None, None))
+            continue
+        out = await whynot.left_out(need, place, slot, sees, weights, fitting, limit)
+        ranked.append(SlotRanking(slot.role, matches, out.excluded, out.total, out.funnel))
     return Ranking(tuple(ranked), Content(need, weights, tuple(compared)))
 
 
@@ -155,7 +148,7 @@ async def needs_for(
     return found[:limit]
 
 
-def _best(
+async def _best(
     need: NeedFacts,
     slot: values.Slot,
     fitting: list[OfferingFacts],
@@ -163,50 +156,15 @@ def _best(
     limit: int,
 ) -> list[tuple[OfferingFacts, Match]]:
     """Rank all by key alone, then explain the few that are shown."""
-    keyed = (
-        (key, offering)
-        for offering in fitting
-        if (key := scoring.rank_key(need, slot, offering, weights)) is not None
-    )
+    keyed: list[tuple[scoring.Key, OfferingFacts]] = []
+    async for several in turns.pieces(fitting, _KEYED_AT_ONCE):
+        for offering in several:
+            key = scoring.rank_key(need, slot, offering, weights)
+            if key is not None:
+                keyed.append((key, offering))
     shown = []
     for _, offering in heapq.nsmallest(limit, keyed, key=lambda pair: pair[0]):
         match = scoring.evaluate(need, slot, offering, weights)
         assert isinstance(match, Match)
         shown.append((offering, match))
     return shown
-
-
-def _with_excluded(
-    need: NeedFacts,
-    slot: values.Slot,
-    around: list[OfferingFacts],
-    weights: Weights,
-    matches: tuple[Match, ...],
-    limit: int,
-) -> SlotRanking:
-    out = {
-        offering: result
-        for offering in around
-        if isinstance(result := scoring.evaluate(need, slot, offering, weights), Exclusion)
-    }
-    shut: Counter[str] = Counter()
-    alone: Counter[str] = Counter()
-    for exclusion in out.values():
-        shut.update(exclusion.gates)
-        if len(exclusion.gates) == 1:
-            alone.update(exclusion.gates)
-    nearest = heapq.nsmallest(
-        limit,
-        out.items(),
-        key=lambda item: (len(item[1].gates), -item[1].would_score, item[1].offering_id),
-    )
-    explained = tuple(
-        scoring.evaluate(need, slot, offering, weights, explain=True) for offering, _ in nearest
-    )
-    return SlotRanking(
-        slot.role,
-        matches,
-        tuple(entry for entry in explained if isinstance(entry, Exclusion)),
-        len(out),
-        tuple(Funnel(gate, count, alone[gate]) for gate, count in shut.most_common()),
-    )

@@ -1,8 +1,9 @@
 """The gates: what must hold, for the exact windows, before an offering may serve a slot.
 
 `facts` are what is compared (and what a snapshot stores), `rules` say yes or no, `reasons` name
-each failed gate with the values compared and the smallest change that would open it, and
-`changes` makes that change. Pure: values in, values out, integers only.
+each failed gate with the values compared and the smallest change that would open it, `changes`
+makes that change, and `sieve` says yes or no of thousands at once. Pure: values in, values out,
+integers only.
 
 Visibility is not here: it belongs to the caller's query.
 """
@@ -25,15 +26,19 @@ from search.gates.rules import (
     spoken,
     weekly_minutes,
 )
+from search.gates.sieve import BITS, Glance, Sieve
 
 __all__ = [
+    "BITS",
     "GATES",
     "Case",
     "Failure",
+    "Glance",
     "Licence",
     "Mend",
     "NeedFacts",
     "OfferingFacts",
+    "Sieve",
     "apply_mend",
     "asked",
     "case_of",

@@ -22,6 +22,7 @@ from search.windows.calendar import (
     enough,
     horizon,
     occurrences,
+    surely_open,
 )
 from search.windows.civil import clock, end_of_day, length, local_date, start_of_day
 from search.windows.intervals import Interval, clashes, covered, intersect, peak, subtract, union
@@ -58,5 +59,6 @@ __all__ = [
     "peak",
     "start_of_day",
     "subtract",
+    "surely_open",
     "union",
 ]

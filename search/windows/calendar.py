@@ -160,9 +160,31 @@ def coverage(
         return tuple(intervals.covered(part.occurrences, free) for part in asked)
     if need.together.mask & steady == need.together.mask:
         return tuple(part.minutes for part in asked)
-    return tuple(
-        sum((mask & steady).bit_count() * count for mask, count in part.pattern) for part in asked
-    )
+    return tuple(_within(part, steady) for part in asked)
+
+
+def surely_open(
+    need: Demand, asked: Sequence[Asked], share: int, availability: tuple[Window, ...]
+) -> bool | None:
+    """Whether an offering that nobody has booked is open for the share of each part asked for.
+
+    None where masks of the week do not prove it: then the calendar decides.
+    """
+    always, ever = week.bounds(availability, need.first, need.last)
+    if ever is None:
+        return None
+    if need.together.mask & always == need.together.mask:
+        return True
+    if not all(enough(_within(part, ever), part.minutes, share) for part in asked):
+        return False
+    if always == ever or all(enough(_within(part, always), part.minutes, share) for part in asked):
+        return True
+    return None
+
+
+def _within(part: Asked, mask: int) -> int:
+    """Minutes of the part in these minutes of the week."""
+    return sum((minutes & mask).bit_count() * count for minutes, count in part.pattern)
 
 
 def open_hours(need: Demand, availability: tuple[Window, ...]) -> list[Interval]:

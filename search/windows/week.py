@@ -45,18 +45,28 @@ def steady(availability: Iterable[Window], first: dt.date, last: dt.date) -> int
 
     None if a date limit, an exception or a change of the clock makes the weeks differ.
     """
-    mask = 0
+    always, ever = bounds(availability, first, last)
+    return always if always == ever else None
+
+
+def bounds(availability: Iterable[Window], first: dt.date, last: dt.date) -> tuple[int, int | None]:
+    """The minutes of the week that are open in each week from `first` to `last`, and those that
+    are open in any; None for these if a change of the clock moves them.
+    """
+    always, ever = 0, 0
     for window in availability:
         offset = civil.fixed_offset(window.timezone, first, last)
+        if offset is None:
+            return 0, None
+        mask = _open_minutes(window.days, window.start, window.end, offset)
+        ever = ever | mask if ever else mask
         if (
-            offset is None
-            or (window.from_ is not None and window.from_ > first)
-            or (window.until is not None and window.until < last)
-            or any(first <= day <= last for day in window.except_)
+            (window.from_ is None or window.from_ <= first)
+            and (window.until is None or window.until >= last)
+            and not (window.except_ and any(first <= day <= last for day in window.except_))
         ):
-            return None
-        mask |= _open_minutes(window.days, window.start, window.end, offset)
-    return mask
+            always = always | mask if always else mask
+    return always, ever
 
 
 @lru_cache(maxsize=8192)

@@ -111,15 +111,14 @@ async def _naively(ask: Asked) -> list[tuple[str, int]]:
     (service,) = await services.refer("service_type", (need.service_type,))
     weights = candidates.weights_of(service)
     fit = []
-    most, candidates._MAX_NEARBY = candidates._MAX_NEARBY, 10**9
     for kind in _city.KINDS:
-        anywhere = structs.replace(need, lat_e6=None, lon_e6=None)
+        rows = await engine.rows("SELECT CAST(id AS text) FROM offering WHERE kind = $1", kind)
+        everybody = [identity for (identity,) in rows]
         others = structs.replace(slot, kind=kind)
-        for offering in await candidates.nearby(anywhere, draft.place_id, others, ANYBODY):
+        for offering in await candidates.known_of(everybody, draft.place_id, others, ANYBODY):
             result = scoring.evaluate(need, slot, offering, weights)
             if isinstance(result, scoring.Match):
                 fit.append(result)
-    candidates._MAX_NEARBY = most
     fit.sort(key=scoring.sort_key)
     return [(match.offering_id, match.score) for match in fit[:10]]
 
@@ -136,7 +135,7 @@ async def _fitting(ask: Asked) -> list[object]:
 
 async def _nearby(ask: Asked) -> list[object]:
     facts, _, draft = ask
-    return [*await candidates.nearby(facts, draft.place_id, draft.slots[0], ANYBODY)]
+    return [*await candidates.around(facts, draft.place_id, draft.slots[0], ANYBODY)]
 
 
 async def _timed(

@@ -237,7 +237,7 @@ async def test_without_a_radius_or_a_position_distance_does_not_matter(setting: 
     found = await _found(_need(29_570_000, 106_550_000), setting.place, slot)
     assert found.keys() == {here}
     around = _need(29_570_000, 106_550_000)
-    several = await candidates.nearby(around, setting.place, slot, ANYBODY)
+    several = await candidates.around(around, setting.place, slot, ANYBODY)
     assert {offering.id for offering in several} == {here}
 
 
@@ -285,7 +285,7 @@ async def test_a_blocked_partner_is_no_candidate_but_can_be_asked_about(setting:
     await _city._copy(partners.BlockedPartner, [row])
     need, slot = _need(29_570_000, 106_550_000), _slot()
     assert await _found(need, setting.place, slot) == {}
-    (asked,) = await candidates.nearby(need, setting.place, slot, ANYBODY)
+    (asked,) = await candidates.around(need, setting.place, slot, ANYBODY)
     assert (asked.id, asked.blocked) == (offering, True)
 
 
@@ -304,28 +304,71 @@ async def test_looking_only_at_candidates_changes_no_answer(
         need = candidates.facts_of(str(identity), 1, draft, "Asia/Shanghai")
         (slot,) = draft.slots
         ranking = await matching.rank(
-            need, draft.place_id, draft.slots, ANYBODY, limit=100, excluded=True
+            need, draft.place_id, draft.slots, ANYBODY, limit=100, excluded=False
         )
-        everybody = await _everybody(need, draft, slot)
         results = [
             scoring.evaluate(need, slot, offering, ranking.content.weights)
-            for offering in everybody
+            for offering in await _everybody(draft, slot)
         ]
         best = sorted((r for r in results if isinstance(r, scoring.Match)), key=scoring.sort_key)
         assert ranking.slots[0].matches == tuple(best[:100])
         matched += len(best)
-        # Whoever is left out is counted.
-        looked_at = len(await candidates.nearby(need, draft.place_id, slot, ANYBODY))
-        assert ranking.slots[0].excluded_total == looked_at - len(best)
     assert matched > 20
 
 
-async def _everybody(
-    need: NeedFacts, draft: needs.NeedDraft, slot: values.Slot
-) -> list[OfferingFacts]:
+async def test_who_was_left_out_and_why_is_what_going_through_all_of_them_says(
+    db: engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the nearest misses are read in full and scored; counted is everybody."""
+    monkeypatch.setattr(base, "clock", lambda: _city.TODAY)
+    city = _city.City(600)
+    await city.settle()
+    gates_seen = set()
+    for identity, draft in city.asks(12):
+        need = candidates.facts_of(str(identity), 1, draft, "Asia/Shanghai")
+        (slot,) = draft.slots
+        ranking = await matching.rank(
+            need, draft.place_id, draft.slots, ANYBODY, limit=7, excluded=True
+        )
+        seen = {
+            glance.id for glance in await candidates.around(need, draft.place_id, slot, ANYBODY)
+        }
+        results = [
+            scoring.evaluate(need, slot, offering, ranking.content.weights, explain=True)
+            for offering in await _everybody(draft, slot)
+            if offering.id in seen
+        ]
+        out = [result for result in results if isinstance(result, scoring.Exclusion)]
+        out.sort(key=lambda one: (len(one.gates), -one.would_score, one.offering_id))
+        (answer,) = ranking.slots
+        assert answer.excluded == tuple(out[:7])
+        assert answer.excluded_total == len(out)
+        counted = {step.gate: (step.excluded, step.alone) for step in answer.funnel or ()}
+        assert counted == _counted(out)
+        gates_seen |= counted.keys()
+    assert gates_seen >= {"service", "radius", "reach", "features", "budget", "load", "capacity"}
+    assert gates_seen >= {"credentials", "time", "contacts"}
+
+
+def _counted(out: list[scoring.Exclusion]) -> dict[str, tuple[int, int]]:
+    gates_shut = {gate for exclusion in out for gate in exclusion.gates}
+    return {
+        gate: (
+            sum(gate in exclusion.gates for exclusion in out),
+            sum(exclusion.gates == (gate,) for exclusion in out),
+        )
+        for gate in gates_shut
+    }
+
+
+async def _everybody(draft: needs.NeedDraft, slot: values.Slot) -> list[OfferingFacts]:
     """All of the kind that are not withdrawn, wherever they are."""
-    anywhere = _need(None, None, service_type=need.service_type, radius_m=None)
-    return await candidates.nearby(anywhere, draft.place_id, slot, ANYBODY)
+    rows = await engine.rows(
+        "SELECT CAST(id AS text) FROM offering WHERE kind = $1 AND status <> 'withdrawn'", slot.kind
+    )
+    return await candidates.known_of(
+        [identity for (identity,) in rows], draft.place_id, slot, ANYBODY
+    )
 
 
 async def test_where_there_are_too_many_the_nearest_are_asked_why_not(
@@ -340,8 +383,25 @@ async def test_where_there_are_too_many_the_nearest_are_asked_why_not(
     for _ in range(60):
         await setting.offer(29_570_000 - chance.randint(15_000, 25_000), 106_550_000)
     need = _need(29_570_000, 106_550_000)
-    asked = await candidates.nearby(need, setting.place, _slot(), ANYBODY)
+    asked = await candidates.around(need, setting.place, _slot(), ANYBODY)
     assert {offering.id for offering in asked} == near
+
+
+async def test_how_far_is_looked_tells_nobody_how_many_are_hidden(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_MAX_NEARBY", 40)
+    near = {await setting.offer(29_570_000 + step, 106_550_000) for step in range(20)}
+    far = {await setting.offer(29_570_000 - 20_000 - step, 106_550_000) for step in range(20)}
+    need = _need(29_570_000, 106_550_000)
+    before = await candidates.around(need, setting.place, _slot(), ANYBODY)
+    for step in range(60):
+        await setting.offer(29_570_000 - 20_000 - step, 106_550_000, status="draft")
+    after = await candidates.around(need, setting.place, _slot(), ANYBODY)
+    assert {seen.id for seen in before} == {seen.id for seen in after} == near | far
+    # Whoever sees them has too many to be told of all.
+    staff = await candidates.around(need, setting.place, _slot(), accounts.EVERYTHING)
+    assert {seen.id for seen in staff} == near
 
 
 # What the databases make of it
@@ -382,12 +442,12 @@ async def test_candidates_are_looked_up_by_service_kind_and_cell(
         need = candidates.facts_of(str(identity), 1, draft, "Asia/Shanghai")
         async with _statements(monkeypatch) as seen:
             await candidates.fitting(need, draft.place_id, draft.slots[0], sees)
-            await candidates.nearby(need, draft.place_id, draft.slots[0], sees)
+            await candidates.around(need, draft.place_id, draft.slots[0], sees)
         plans = [(sql, await _plan(sql, args)) for sql, args in seen]
         (fitting,) = [plan for sql, plan in plans if "FROM offering_service WHERE" in sql]
         assert _looks_up(fitting, "offering_service_cell", ("service_type", "kind", "cell"))
         around = [plan for sql, plan in plans if "FROM offering WHERE" in sql]
-        assert len(around) == 2
+        assert len(around) >= 2
         assert all(_looks_up(plan, "offering_cell", ("kind", "cell")) for plan in around)
 
 
