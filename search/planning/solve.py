@@ -1,0 +1,187 @@
+"""The planner: a bound, a plan, and a better plan, until the time is over or there is none.
+
+Up to FULL needs go into one exact model. Larger plans begin with the rounded relaxation; then
+the neighbourhoods of the needs that do worse than in the relaxation are solved exactly, one after
+the other. One thread, fixed seeds, limits by count: who has time enough gets the same plan twice.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from search.planning import greedy, model
+from search.planning.instance import Instance
+from search.planning.state import State
+
+Say = Callable[[str, float], None]
+
+FULL = 2_000
+# Needs of one neighbourhood, how often each may be tried, and what one model may search.
+_AROUND, _PASSES, _NODES = 60, 3, 200
+_ALL_NODES = 100_000
+# Above, and with the neighbourhoods done, the exact model has no chance in the time of a person.
+_MARGIN_S = 0.5
+
+
+class Solved(Struct):
+    """A plan, what no plan can exceed, and whether it is proven that there is no better one."""
+
+    state: State
+    bound: int
+    optimal: bool
+    greedy: State
+
+
+def solve(instance: Instance, seconds: float, say: Say = lambda _phase, _share: None) -> Solved:
+    """The best plan found within the time."""
+    ends = time.monotonic() + seconds
+    say("bounding", 0.05)
+    everything = range(len(instance.problem.needs))
+    base = greedy.pinned(instance)
+    plain = greedy.best_first(instance)
+    start = State(instance)
+    fixed = base.chosen < instance.pins
+    if fixed:
+        # Pins that contradict each other would leave no plan at all.
+        instance.pins = frozenset(base.chosen)
+    relaxed = model.Model(instance, everything, start)
+    answer = relaxed.solve(whole=False, seconds=ends - time.monotonic())
+    bound = answer.bound
+    if instance.problem.objective == "stable":
+        return _done(greedy.stable(instance), bound, False, plain)
+    say("choosing", 0.3)
+    best = max(plain, greedy.rounded(instance, answer.share), key=lambda s: s.value())
+    if len(everything) <= FULL:
+        best, bound, optimal = _exactly(relaxed, best, bound, ends, say)
+        return _done(best, bound, optimal, plain)
+    best = _improve(best, answer.share, bound, ends, say)
+    return _done(best, bound, False, plain)
+
+
+def _done(state: State, bound: float, optimal: bool, plain: State) -> Solved:
+    value = state.value()
+    whole = value if bound == math.inf else max(math.floor(bound + 1e-6), value)
+    return Solved(state, whole, optimal or whole == value, plain)
+
+
+def _exactly(
+    whole: model.Model, best: State, bound: float, ends: float, say: Say
+) -> tuple[State, float, bool]:
+    say("proving", 0.5)
+    left = ends - time.monotonic()
+    if left < _MARGIN_S:
+        return best, bound, False
+    answer = whole.solve(whole=True, seconds=left, nodes=_ALL_NODES, start=best.chosen)
+    found = _state(whole.instance, answer)
+    if found.value() > best.value():
+        best = found
+    return best, min(bound, answer.bound), answer.optimal
+
+
+def _state(instance: Instance, answer: model.Answer) -> State:
+    """The plan of a whole answer: exactly checked, since a solver has tolerances."""
+    chosen = sorted(bid for bid, share in answer.share.items() if share > 0.5)
+    return greedy._fill(State(instance), chosen)
+
+
+def _improve(best: State, share: dict[int, float], bound: float, ends: float, say: Say) -> State:
+    """Solve the neighbourhoods of the needs that fall short of the relaxation, worst first."""
+    instance = best.instance
+    for number in range(_PASSES):
+        before = best.value()
+        if bound - before < 1:
+            break
+        short = _falling_short(best, share)
+        for at, need in enumerate(short):
+            if time.monotonic() > ends - _MARGIN_S:
+                return best
+            if at % 20 == 0:
+                done = (number + at / max(len(short), 1)) / _PASSES
+                say("improving", 0.5 + 0.4 * done)
+            best = _better(best, need, ends)
+        if best.value() == before:
+            break
+    return greedy.filled(State(instance, best.chosen))
+
+
+def _falling_short(state: State, share: dict[int, float]) -> list[int]:
+    """The needs worth less in the plan than in the relaxation, the worst first."""
+    instance = state.instance
+    missing = [0.0] * len(instance.problem.needs)
+    for bid, part in share.items():
+        missing[instance.need[bid]] += part * _worth(instance, bid)
+    for bid in state.chosen:
+        missing[instance.need[bid]] -= _worth(instance, bid)
+    order = sorted(range(len(missing)), key=lambda need: (-missing[need], need))
+    return [need for need in order if missing[need] > 0.5]
+
+
+def _worth(instance: Instance, bid: int) -> float:
+    need = instance.need[bid]
+    return instance.reward[bid] + instance.bonus[need] / instance.seats[need]
+
+
+def _better(state: State, need: int, ends: float) -> State:
+    """The plan with one neighbourhood solved anew, if that is worth more."""
+    instance = state.instance
+    around = neighbourhood(state, need, _AROUND)
+    before = [bid for index in around for bid in state.of[index]]
+    worth = _value_of(state, around)
+    for bid in before:
+        state.drop(bid)
+    small = model.Model(instance, around, state)
+    answer = small.solve(whole=True, seconds=ends - time.monotonic(), nodes=_NODES, start=before)
+    chosen = sorted(bid for bid, part in answer.share.items() if part > 0.5)
+    taken = []
+    waiting = chosen
+    for _ in range(2):
+        later = []
+        for bid in waiting:
+            if state.fits(bid):
+                state.take(bid)
+                taken.append(bid)
+            else:
+                later.append(bid)
+        waiting = later
+    if _value_of(state, around) < worth:
+        for bid in taken:
+            state.drop(bid)
+        for bid in before:
+            state.take(bid)
+    return state
+
+
+def _value_of(state: State, around: list[int]) -> int:
+    """What changes of the value when only these needs do."""
+    instance = state.instance
+    total = sum(instance.reward[bid] for need in around for bid in state.of[need])
+    total += sum(instance.bonus[need] for need in around if state.is_served(need))
+    for at in sorted({at for need in around for at in instance.floors_of[need]}):
+        floor = instance.floors[at]
+        served = sum(state.is_served(need) for need in floor.needs)
+        total += instance.problem.rules.floor_penalty * min(served, floor.wanted)
+    return total
+
+
+def neighbourhood(state: State, need: int, size: int) -> list[int]:
+    """The need and up to `size` others that it may have to make way for, or may displace: whoever
+    holds an offering that it could have, and so on."""
+    instance = state.instance
+    found, waiting = {need}, deque([need])
+    while waiting:
+        index = waiting.popleft()
+        for slot in instance.slots_of[index]:
+            for bid in instance.bids_of_slot[slot]:
+                for other in sorted(state.at[instance.offering[bid]]):
+                    holder = instance.need[other]
+                    if holder not in found:
+                        found.add(holder)
+                        waiting.append(holder)
+                    if len(found) >= size:
+                        return sorted(found)
+    return sorted(found)
