@@ -29,6 +29,8 @@ from api import (
     partners,
     people,
     places,
+    planner,
+    plans,
     requests,
     roles,
     worker,
@@ -58,6 +60,9 @@ def create_app(options: settings.Settings) -> Litestar:
                 working = worker.Worker(app.state.engine)
                 await working.start()
                 open_things.push_async_callback(working.stop)
+            planning = planner.Planner()
+            await planning.start()
+            open_things.push_async_callback(planning.stop)
             signing = worker.Signing(settings.signing_key(options))
             await signing.start()
             open_things.push_async_callback(signing.stop)
@@ -83,6 +88,7 @@ def create_app(options: settings.Settings) -> Litestar:
             needs.ConsentController,
             calendars.CalendarController,
             matches.MatchController,
+            plans.PlanController,
             audit.AuditController,
             finding.SearchController,
             *documentation.HANDLERS,

@@ -92,6 +92,16 @@ _CLASSES: dict[str, dict[Level, str]] = {
     },
     # The content may hold exact homes: see matching.homes.
     "snapshot": {"public": "digest need made_at", "matched": "content"},
+    "plan": {
+        "staff": "id place objective options status phase share_bp needs candidates asked_by"
+        " time_limit_s attempts worker lease_until version input_digest input result failure"
+        " created_at started_at finished_at updated_at"
+    },
+    # For the staff of the need's place and the partner's own people.
+    "proposal": {
+        "staff": "id plan need place role seat offering partner score snapshot status"
+        " decline_reason decline_note made_at version updated_at"
+    },
     "answer": {
         "staff": "id caller route status created_at",
         "secret": "key request_digest headers body",

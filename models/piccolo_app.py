@@ -13,6 +13,8 @@ from models import (
     outbox,
     partners,
     places,
+    plans,
+    proposals,
     services,
     snapshots,
 )
@@ -38,6 +40,8 @@ TABLES = [
     needs.Need,
     needs.Consent,
     snapshots.Snapshot,
+    plans.Plan,
+    proposals.Proposal,
     answers.Answer,
     outbox.Outbox,
 ]

@@ -33,6 +33,8 @@ _TOUCHED: dict[str, tuple[str | None, str | None]] = {
     "partner.blocked": (None, None),
     "partner.unblocked": (None, None),
     "account.erased": (None, None),
+    "plan.changed": (None, None),
+    "proposal.changed": (None, None),
     "place.changed": (
         "SELECT id FROM offering WHERE place IN"
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)",

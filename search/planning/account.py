@@ -39,7 +39,7 @@ def of(instance: Instance, solved: Solved, rules: tuple[Rule, ...]) -> Report:
         filled=len(state.chosen),
         greedy_value=solved.greedy.value(),
         greedy_served=_served(solved.greedy),
-        former=len({(instance.slot[b], instance.offering[b]) for b in _kept(instance)}),
+        former=sum(instance.kept),
         kept=sum(instance.kept[bid] for bid in state.chosen),
         minutes_used=sum(instance.minutes[bid] for bid in state.chosen),
         minutes_open=sum(offering.open_minutes for offering in problem.offerings),
@@ -56,10 +56,6 @@ def of(instance: Instance, solved: Solved, rules: tuple[Rule, ...]) -> Report:
         assignments=tuple(_assignments(state)),
         without=tuple(_without(state)),
     )
-
-
-def _kept(instance: Instance) -> Iterable[int]:
-    return (bid for bid in range(len(instance)) if instance.kept[bid])
 
 
 def _rules(problem: Problem, state: State, left: float, took: float) -> tuple[Rule, ...]:

@@ -1,0 +1,264 @@
+"""Plans: over all open needs of a place at once, who should serve whom."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+from litestar import Controller, Response, get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import Struct, structs
+
+from api import answers, auth, paging, planner
+from api.requests import StrictRequest
+from models import accounts, places, plans
+from search import planning
+
+First = Annotated[
+    int,
+    QueryParameter(name="first", ge=0, le=10**6, description="The first assignment to answer."),
+]
+
+
+class AssignmentOut(Struct):
+    """One seat of a role of a need, and the offering that takes it. `kept` if it did in the plan
+    that this one keeps to."""
+
+    need_id: uuid.UUID
+    role: str
+    seat: int
+    offering_id: uuid.UUID
+    partner_id: uuid.UUID
+    score: float
+    minutes_week: int
+    kept: bool
+
+
+class UnservedOut(Struct):
+    """A need that is not served in full: `no_candidates` where fewer fit than are wanted, `outbid`
+    where others are worth more."""
+
+    need_id: uuid.UUID
+    seats: int
+    filled: int
+    because: str
+
+
+class ShareOut(Struct):
+    """How many needs of a group are served; `possible` have enough candidates for every seat."""
+
+    group: str
+    needs: int
+    possible: int
+    served: int
+    seats: int
+    filled: int
+
+
+class RuleOut(Struct):
+    """A fairness rule, whether it changed who is served, and its price: what a plan without it
+    would gain in points and in needs. Null where there was no time to find out."""
+
+    rule: str
+    binding: bool | None
+    price_points: float | None
+    price_needs: int | None
+
+
+class GreedyOut(Struct):
+    """What is had without a planner, taking the best first."""
+
+    value: float
+    served: int
+
+
+class SummaryOut(Struct):
+    """What a plan is worth. `value` and `bound` are in points beyond no plan at all: weighed
+    scores, served needs and fairness; no plan can exceed `bound`, `gap` is the share between."""
+
+    value: float
+    bound: float
+    gap: float
+    optimal: bool
+    score: float
+    needs: int
+    served: int
+    seats: int
+    filled: int
+    greedy: GreedyOut
+    former: int
+    kept: int
+    hours_week_used: float
+    hours_week_open: float
+    idle_offerings_used: int
+    idle_hours_week_used: float
+    pins_left_out: int
+    by_priority: list[ShareOut]
+    by_community: list[ShareOut]
+    by_place: list[ShareOut]
+    rules: list[RuleOut]
+
+
+class PlanOut(plans.PlanRecord):
+    """A plan, and once it is done what came of it: a page of its assignments, from `first` on, and
+    as many of the needs that are not served in full."""
+
+    summary: SummaryOut | None = None
+    assignments: tuple[AssignmentOut, ...] = ()
+    assignments_total: int = 0
+    unserved: tuple[UnservedOut, ...] = ()
+    unserved_total: int = 0
+
+
+class PlanController(Controller):
+    """Asking for plans and reading them. `api/planner.py` makes them."""
+
+    path = "/v1/plans"
+    tags = ("plans",)
+
+    @get(operation_id="list_plans", summary="List plans", guards=[auth.signed_in])
+    async def list_plans(
+        self,
+        request: StrictRequest,
+        place: FromQuery[uuid.UUID | None] = None,
+        status: FromQuery[plans.PlanStatus | None] = None,
+        cursor: paging.Cursor = None,
+        limit: paging.Limit = 20,
+        fields: paging.Fields = None,
+    ) -> Response[paging.Page[plans.PlanRecord]]:
+        """Plans of the places you work for, newest first."""
+        names = answers.fields_of(plans.PlanRecord, fields)
+        found = await plans.browse(
+            accounts.visibility(request.user),
+            after=paging.after(cursor),
+            limit=limit + 1,
+            within=place,
+            status=status,
+        )
+        return answers.listed(request, found, limit, names)
+
+    @post(
+        operation_id="ask_for_plan",
+        summary="Ask for a plan",
+        status_code=202,
+        guards=[auth.signed_in],
+    )
+    async def ask_for_plan(
+        self, request: StrictRequest, data: JSONBody[plans.PlanDraft]
+    ) -> Response[plans.PlanRecord]:
+        """Put a plan over all open needs of a place into the queue. `GET` of its address tells how
+        far it is, and the plan when it is done."""
+        await _decides(request, data.place_id)
+        account = auth.account_of(request)
+        return await answers.once(request, lambda: plans.ask(data, account), _location, 202)
+
+    @get(
+        "/{plan_id:uuid}",
+        operation_id="get_plan",
+        summary="Read a plan",
+        guards=[auth.signed_in],
+    )
+    async def read(
+        self,
+        request: StrictRequest,
+        plan_id: FromPath[uuid.UUID],
+        first: First = 0,
+        limit: paging.Limit = 20,
+    ) -> Response[PlanOut]:
+        """How far a plan is; and of a finished one what it is worth, who is served, who is not,
+        and what each fairness rule costs."""
+        plan = await plans.read(plan_id, accounts.visibility(request.user))
+        report = await planner.report_of(plan.id) if plan.status == "done" else None
+        out = _out(plan, report, first, limit)
+        return answers.shown(request, out, tag=answers.etag(plan.version))
+
+    @post(
+        "/{plan_id:uuid}/cancel",
+        operation_id="cancel_plan",
+        summary="Cancel a plan",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def cancel(
+        self, request: StrictRequest, plan_id: FromPath[uuid.UUID]
+    ) -> Response[plans.PlanRecord]:
+        """Give up a plan that waits or is being made."""
+        plan = await plans.read(plan_id, accounts.visibility(request.user))
+        await _decides(request, plan.place_id)
+        return await answers.once(request, lambda: plans.cancel(plan), status=200)
+
+
+async def _decides(request: StrictRequest, place: uuid.UUID) -> None:
+    lineage = await places.ancestors(place)
+    await accounts.require(request.user, accounts.DECIDERS, place_lineage=lineage)
+
+
+def _location(plan: plans.PlanRecord) -> str:
+    return f"/v1/plans/{plan.id}"
+
+
+def _out(plan: plans.PlanRecord, report: planning.Report | None, first: int, limit: int) -> PlanOut:
+    out = PlanOut(**structs.asdict(plan))
+    if report is None:
+        return out
+    out.summary = _summary(report)
+    out.assignments = tuple(_assignment(a) for a in report.assignments[first : first + limit])
+    out.assignments_total = len(report.assignments)
+    out.unserved = tuple(
+        UnservedOut(uuid.UUID(w.need), w.seats, w.filled, w.because)
+        for w in report.without[first : first + limit]
+    )
+    out.unserved_total = len(report.without)
+    return out
+
+
+def _summary(report: planning.Report) -> SummaryOut:
+    missing = report.bound - report.value
+    return SummaryOut(
+        value=report.value / 100,
+        bound=report.bound / 100,
+        gap=round(missing / report.bound, 6) if missing else 0.0,
+        optimal=report.optimal,
+        score=report.score / 100,
+        needs=report.needs,
+        served=report.served,
+        seats=report.seats,
+        filled=report.filled,
+        greedy=GreedyOut(report.greedy_value / 100, report.greedy_served),
+        former=report.former,
+        kept=report.kept,
+        hours_week_used=report.minutes_used / 60,
+        hours_week_open=report.minutes_open / 60,
+        idle_offerings_used=report.idle_used,
+        idle_hours_week_used=report.idle_minutes_used / 60,
+        pins_left_out=report.pins_left_out,
+        by_priority=_shares(report.by_priority),
+        by_community=_shares(report.by_community),
+        by_place=_shares(report.by_place),
+        rules=[
+            RuleOut(
+                rule.rule,
+                rule.binding,
+                None if rule.price_score is None else rule.price_score / 100,
+                rule.price_needs,
+            )
+            for rule in report.rules
+        ],
+    )
+
+
+def _shares(shares: tuple[planning.Share, ...]) -> list[ShareOut]:
+    return [ShareOut(**structs.asdict(share)) for share in shares]
+
+
+def _assignment(entry: planning.Assignment) -> AssignmentOut:
+    return AssignmentOut(
+        uuid.UUID(entry.need),
+        entry.role,
+        entry.seat,
+        uuid.UUID(entry.offering),
+        uuid.UUID(entry.partner),
+        entry.score / 100,
+        entry.minutes,
+        entry.kept,
+    )
