@@ -15,6 +15,7 @@ from api import (
     accounts,
     audit,
     auth,
+    bookings,
     calendars,
     documentation,
     edge,
@@ -63,6 +64,9 @@ def create_app(options: settings.Settings) -> Litestar:
             planning = planner.Planner()
             await planning.start()
             open_things.push_async_callback(planning.stop)
+            clock = worker.Clock()
+            await clock.start()
+            open_things.push_async_callback(clock.stop)
             signing = worker.Signing(settings.signing_key(options))
             await signing.start()
             open_things.push_async_callback(signing.stop)
@@ -84,6 +88,7 @@ def create_app(options: settings.Settings) -> Litestar:
             places.ServiceTypeController,
             partners.PartnerController,
             offerings.OfferingController,
+            bookings.BookingController,
             needs.NeedController,
             needs.ConsentController,
             calendars.CalendarController,

@@ -1,5 +1,5 @@
 """What runs beside the requests: the worker, which carries the outbox to the index and is woken
-after each commit, and the signing of the audit trail.
+after each commit, the clock, and the signing of the audit trail.
 
 They are started with the application, never from a request: a task made inside a unit of work would
 inherit its transaction.
@@ -12,7 +12,7 @@ import contextlib
 
 import structlog
 
-from models import audit, engine, outbox
+from models import audit, bookings, engine, outbox
 from search import engine as index
 from search import sync
 
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 # Another process may have written: look also when nobody rings. PostgreSQL only.
 POLL_S = 1.0
 LONGEST_PAUSE_S = 30.0
+TICK_S = 5.0
 SIGN_EVERY_S = 3600.0
 # What signing may cost of the time that a stop has.
 SIGN_AT_STOP_S = 2.0
@@ -74,6 +75,38 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._bell.wait()
+
+
+class Clock:
+    """Does what time does by itself: holds that are over become free."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin with what became due while nobody was there."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop between two ticks."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await bookings.expire()
+            except Exception as error:
+                # The next tick tries again.
+                expected = isinstance(error, _EXPECTED)
+                log.warning(
+                    "clock.waiting",
+                    error=type(error).__name__,
+                    exc_info=None if expected else error,
+                )
+            await asyncio.sleep(TICK_S)
 
 
 class Signing:

@@ -90,6 +90,11 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "consent": {
         "staff": "id need given_by relation text channel given_at recorded_by withdrawn_at"
     },
+    "bookable": {"staff": "number offering bookings"},
+    "booking": {
+        "staff": "id offering place need booked_by unit starts ends quantity status held_until"
+        " version created_at updated_at"
+    },
     # The content may hold exact homes: see matching.homes.
     "snapshot": {"public": "digest need made_at", "matched": "content"},
     "plan": {
@@ -159,6 +164,17 @@ _RECORDS: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "ConsentRecord": ("consent", {"need_id": "need"}),
+    "BookingRecord": (
+        "booking",
+        {
+            "offering_id": "offering",
+            "place_id": "place",
+            "partner_id": "",
+            "need_id": "need",
+            "starts_at": "starts",
+            "ends_at": "ends",
+        },
+    ),
 }
 # Shown in full to their own people alone; the staff ask for the rest and say why.
 _MASKED = {("PartnerRecord", "contact_phone")}

@@ -122,6 +122,27 @@ CODES: dict[str, Code] = {
         "It is {role} there at some time of these dates; revoke that role first.",
         "该账号在此期间已是 {role}，请先撤销原角色。",
     ),
+    "already_booked": Code(
+        409,
+        "That time is taken",
+        "该时段已被预订",
+        "Booked: {times} UTC. Choose a time that does not overlap, or another offering.",
+        "已预订时段（UTC）：{times}。请选择不重叠的时段或其他资源。",
+    ),
+    "full": Code(
+        409,
+        "Not enough places are left",
+        "剩余名额不足",
+        "{left} are left at that time. Book fewer places or another time.",
+        "该时段剩余 {left} 个名额。请减少数量或另选时段。",
+    ),
+    "closed_then": Code(
+        409,
+        "It is not open then",
+        "该时段不开放",
+        "Its availability does not cover the whole time; GET …/occurrences says when it is there.",
+        "其开放时间未覆盖整个时段；开放时间见 GET …/occurrences。",
+    ),
     "lent_role": Code(
         409,
         "A lent role cannot be lent on",

@@ -35,6 +35,7 @@ _TOUCHED: dict[str, tuple[str | None, str | None]] = {
     "account.erased": (None, None),
     "plan.changed": (None, None),
     "proposal.changed": (None, None),
+    "booking.changed": (None, None),
     "place.changed": (
         "SELECT id FROM offering WHERE place IN"
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)",

@@ -250,6 +250,17 @@ def a_space(town: Town, **change: Any) -> dict[str, Any]:
     )
 
 
+def a_booking(start: str = "06:30", end: str = "09:00", **change: Any) -> dict[str, Any]:
+    """The first Monday at least two days from now, 06:30 to 09:00 in Qiaobei."""
+    day = (base.now() + dt.timedelta(days=2)).date()
+    day += dt.timedelta(days=-day.weekday() % 7)
+    return {
+        "starts_at": f"{day}T{start}:00+08:00",
+        "ends_at": f"{day}T{end}:00+08:00",
+        **change,
+    }
+
+
 def a_need(town: Town, **change: Any) -> dict[str, Any]:
     """Breakfast at dawn for 60 people of Qiaobei, within a kilometre."""
     return {

@@ -23,6 +23,8 @@ TAGS: dict[str, str] = {
     "offerings": "Spaces, merchants, volunteers, vanguards, goods."
     " 空间、商户、志愿者、先锋与物资。",
     "calendars": "When an offering is there; iCalendar in and out. 可用时间与日历。",
+    "bookings": "Times of an offering that are given away, so that nobody is given them twice."
+    " 预订：同一时段绝不重复给出。",
     "needs": "What a community asks for. 社区需求。",
     "consents": "Who agreed to a need on somebody's behalf. 代他人提出需求的同意记录。",
     "matches": "Who fits a need and why, who does not and what would change that."
@@ -59,6 +61,9 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "register_offerings": (404, 409, 422),
     "change_offering": (409, 422),
     "import_availability": (409, 422),
+    "book_offering": (409, 422),
+    "confirm_booking": (409, 412),
+    "cancel_booking": (409, 412),
     "post_need": (422,),
     "change_need": (409, 422),
     "withdraw_consent": (409,),
@@ -91,6 +96,9 @@ PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
             "wrong_state": {"has": "withdrawn", "needed": "draft | open"},
             "taken": {"field": "slug", "value": "qiaobei"},
             "in_use": {"what": "3 places"},
+            "already_booked": {"times": "2026-12-01 22:30–01:00"},
+            "full": {"left": 12},
+            "closed_then": {},
             "already_held": {"role": "secretary"},
             "lent_role": {},
             "invitation_over": {},
@@ -173,6 +181,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "offering_id": {"description": "Id of the offering."},
     "credential_id": {"description": "Id of the credential, as its holder's record shows it."},
     "need_id": {"description": "Id of the need."},
+    "booking_id": {"description": "Id of the booking."},
     "digest": {"description": "`snapshot` of an answer that ranks offerings."},
     "code": {"description": "A problem code."},
     "transition": {"description": "The step to take."},

@@ -21,6 +21,7 @@ from search.windows.calendar import (
     demand,
     enough,
     horizon,
+    is_open,
     occurrences,
     surely_open,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "enough",
     "horizon",
     "intersect",
+    "is_open",
     "joined",
     "length",
     "local_date",

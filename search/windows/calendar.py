@@ -86,6 +86,15 @@ def occurrences(windows: Iterable[Window], first: dt.date, last: dt.date) -> tup
     )
 
 
+def is_open(windows: Iterable[Window], time: Interval) -> bool:
+    """Whether the windows cover every minute of a time."""
+    days = [dt.datetime.fromtimestamp(minute * 60, dt.UTC).date() for minute in time]
+    opened = occurrences(
+        windows, civil.shifted(days[0], -_MARGIN_DAYS), civil.shifted(days[1], _MARGIN_DAYS)
+    )
+    return intervals.covered([time], intervals.union(opened)) == time[1] - time[0]
+
+
 def horizon(windows: Sequence[Window], as_of: dt.date) -> tuple[dt.date, dt.date]:
     """The first and last of the 84 dates on which a need is evaluated.
 

@@ -10,7 +10,7 @@ import httpx
 from msgspec import Struct
 
 from tests.api.test_partners import a_partner
-from tests.towns import Town, a_need, an_offering
+from tests.towns import Town, a_booking, a_need, an_offering
 
 KEY = "service key"
 ROLES = (
@@ -62,6 +62,7 @@ FOR_PEOPLE = (
 # Who sees a draft or an applicant that they cover. Places are public.
 SEES = {
     "need": STAFF,
+    "booking": STAFF | PARTNER,
     "offering": STAFF | PARTNER,
     "partner": STAFF | PARTNER,
     "consented need": STAFF,
@@ -174,7 +175,7 @@ async def make(town: Town, kind: str, relation: str) -> Target:
         body = {"name": "kiosk", "scopes": ["read"], "place_id": place}
         made = await town.make("/v1/service-keys", body, "operator")
         return Target(made["record"]["id"], place)
-    if kind in ("partner", "offering"):
+    if kind in ("partner", "offering", "booking"):
         applicant = "partner_staff" if relation == "own" else "other_staff"
         partner = await town.make("/v1/partners", a_partner(town, place_id=place), applicant)
         if kind == "partner":
@@ -185,8 +186,21 @@ async def make(town: Town, kind: str, relation: str) -> Target:
             town, partner_id=partner["id"], place_id=place, status="draft", credentials=[licence]
         )
         made = await town.make("/v1/offerings", body, "operator")
+        if kind == "booking":
+            return Target(await _booked(town, partner, made), place, partner["id"])
         return Target(made["id"], place, partner["id"], made["credentials"][0]["id"])
     return Target(place, place)
+
+
+async def _booked(town: Town, partner: dict[str, Any], offering: dict[str, Any]) -> str:
+    """The id of a held booking of the offering, which has to be on offer for that."""
+    licence = partner["credentials"][0]["id"]
+    for step in (f"credentials/{licence}/verify", "review", "admit"):
+        await town.make(f"/v1/partners/{partner['id']}/{step}", {}, "operator")
+    path = f"/v1/offerings/{offering['id']}"
+    await town.change(path, {"status": "active"}, "operator")
+    made = await town.make(f"{path}/bookings", {**a_booking(), "hold_s": 600}, "operator")
+    return str(made["id"])
 
 
 async def _held(town: Town, place: str) -> str:
@@ -205,6 +219,7 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
     method, path = route.split(" ", 1)
     values = {
         "need_id": target.id,
+        "booking_id": target.id,
         "offering_id": target.id,
         "partner_id": target.partner or town.partner,
         "place_id": target.place,
@@ -234,6 +249,10 @@ def _need(town: Town, target: Target) -> dict[str, Any]:
 
 def _offering(town: Town, target: Target) -> dict[str, Any]:
     return {"json": an_offering(town, partner_id=target.partner, place_id=target.place)}
+
+
+def _booking(_town: Town, _target: Target) -> dict[str, Any]:
+    return {"json": a_booking()}
 
 
 def _bulk(town: Town, target: Target) -> dict[str, Any]:
@@ -368,6 +387,14 @@ ROWS: dict[str, Row] = {
     "POST /v1/offerings/{offering_id}/credentials/{credential_id}/verify": Row(
         DECIDERS, "offering"
     ),
+    # It may be a draft: whoever may book it is told so.
+    "POST /v1/offerings/{offering_id}/bookings": Row(
+        STAFF | PARTNER, "offering", _booking, done=frozenset({409})
+    ),
+    "GET /v1/bookings": Row(SIGNED_IN),
+    "GET /v1/bookings/{booking_id}": Row(STAFF | PARTNER, "booking"),
+    "POST /v1/bookings/{booking_id}/confirm": Row(STAFF | PARTNER, "booking", done=AGAIN),
+    "POST /v1/bookings/{booking_id}/cancel": Row(STAFF | PARTNER, "booking", done=AGAIN),
     "GET /v1/needs": PUBLIC,
     "POST /v1/needs": Row(STAFF, "place", _need),
     "POST /v1/needs/preview": Row(EVERYBODY, "place", _need),

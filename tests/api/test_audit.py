@@ -16,7 +16,7 @@ from models import audit, engine
 from tests import databases
 from tests.api.test_partners import LICENCE, a_partner
 from tests.api.test_places import a_place
-from tests.towns import Town, a_need, an_offering
+from tests.towns import Town, a_booking, a_need, an_offering
 
 
 async def _acts(town: Town, who: str = "operator", query: str = "") -> list[dict[str, Any]]:
@@ -171,7 +171,7 @@ UNRECORDED = {"preview_need", "renew_session"}
 async def test_each_change_over_http_is_one_act_of_its_caller(town: Town) -> None:
     """F2: who did what. A new endpoint that writes belongs into one of these days."""
     diary = Diary(town)
-    for day in (_places, _partners, _offerings, _needs, _roles, _keys, _people):
+    for day in (_places, _partners, _offerings, _bookings, _needs, _roles, _keys, _people):
         await day(diary, town)
     writing = {
         endpoint.name
@@ -245,6 +245,16 @@ async def _offerings(diary: Diary, town: Town) -> None:
         headers={"Content-Type": "text/calendar"},
     )
     await write("withdraw_offering", "partner_staff", f"DELETE {path}", "offering.withdrawn")
+
+
+async def _bookings(diary: Diary, town: Town) -> None:
+    shop = await town.make("/v1/offerings", an_offering(town))
+    request = f"POST /v1/offerings/{shop['id']}/bookings"
+    body = {**a_booking(), "hold_s": 600}
+    made = await diary.write("book_offering", "partner_staff", request, "booking.made", body)
+    path = f"POST /v1/bookings/{made['id']}"
+    await diary.write("confirm_booking", "secretary", f"{path}/confirm", "booking.confirmed")
+    await diary.write("cancel_booking", "secretary", f"{path}/cancel", "booking.cancelled")
 
 
 async def _needs(diary: Diary, town: Town) -> None:

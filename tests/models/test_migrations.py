@@ -93,7 +93,9 @@ async def _on_postgres(table: str) -> Shape:
         "SELECT indexrelid::regclass::text, indisunique, ARRAY(SELECT a.attname::text"
         " FROM unnest(indkey::int2[]) WITH ORDINALITY k (attnum, place) LEFT JOIN pg_attribute a"
         " ON a.attrelid = indrelid AND a.attnum = k.attnum AND k.attnum > 0 ORDER BY k.place),"
-        " indpred IS NOT NULL, indisprimary FROM pg_index WHERE indrelid = $1::text::regclass",
+        " indpred IS NOT NULL, indisprimary FROM pg_index WHERE indrelid = $1::text::regclass"
+        # An exclusion constraint; SQLite has triggers instead.
+        " AND NOT indisexclusion",
         table,
     )
     foreign = await engine.rows(

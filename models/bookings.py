@@ -1,0 +1,336 @@
+"""Bookings: times of an offering that are given away, so that nobody is given them twice.
+
+A space or a person is booked whole: no two live bookings of it overlap, and the database itself
+refuses those that would (an exclusion constraint on PostgreSQL, triggers on SQLite). Of a
+merchant's service or of goods, places are booked: at no minute more than its capacity.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import uuid
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+from piccolo.columns import UUID, BigInt, BigSerial, ForeignKey, Integer, Timestamptz, Varchar
+from piccolo.table import Table
+
+from models import accounts, base, engine, errors, needs, offerings, outbox
+
+BookingStatus = Literal["held", "confirmed", "cancelled", "expired"]
+# Booked whole; of the other kinds, places are.
+WHOLE = frozenset({"space", "volunteer", "vanguard"})
+LIVE = "b.status IN ('held', 'confirmed')"
+# So far ahead may be booked, and so long may one booking be.
+AHEAD, LONGEST = dt.timedelta(days=366), dt.timedelta(days=31)
+_MINUTE = dt.timedelta(minutes=1)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_SELECT = (
+    "SELECT b.*, b.offering AS offering_id, b.need AS need_id, b.place AS place_id,"
+    " o.partner AS partner_id FROM booking b JOIN offering o ON o.id = b.offering"
+)
+
+
+class Bookable(Table):
+    """One row per offering that was ever booked: whoever books it holds this row's lock. Its number
+    and a minute make the one integer range that must not overlap."""
+
+    number = BigSerial(primary_key=True)
+    offering = ForeignKey(offerings.Offering, null=False)
+    bookings = Integer(null=False)
+
+
+class Booking(Table):
+    """A time of an offering, in UTC minutes since 1970, half-open. `unit` is its bookable's number
+    where it is booked whole."""
+
+    id = UUID(primary_key=True)
+    offering = ForeignKey(offerings.Offering, null=False)
+    # The offering's, for whoever may see it.
+    place = UUID(null=False)
+    need = ForeignKey(needs.Need, null=True, default=None)
+    booked_by = UUID(null=False)
+    unit = BigInt(null=True, default=None)
+    starts = BigInt(null=False)
+    ends = BigInt(null=False)
+    quantity = Integer(null=False)
+    status = Varchar(length=16, null=False)
+    held_until = Timestamptz(null=True, default=None)
+    version = Integer(null=False)
+    created_at = Timestamptz(null=False)
+    updated_at = Timestamptz(null=False)
+
+
+class BookingDraft(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A time to book, on whole minutes: `quantity` places of it, or the whole of a space or person.
+
+    With `hold_s` it is only held for so many seconds, and free again unless it is confirmed.
+    """
+
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    quantity: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    need_id: uuid.UUID | None = None
+    hold_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
+
+
+class BookingRecord(Struct, kw_only=True):
+    """A booking as its own people read it."""
+
+    id: uuid.UUID
+    offering_id: uuid.UUID
+    place_id: uuid.UUID
+    partner_id: uuid.UUID
+    need_id: uuid.UUID | None
+    booked_by: uuid.UUID
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    quantity: int
+    status: BookingStatus
+    held_until: dt.datetime | None
+    version: int
+    created_at: dt.datetime
+    updated_at: dt.datetime
+
+
+class Time(Struct, frozen=True):
+    """A time that is booked: UTC minutes, half-open, and how many places of it."""
+
+    starts: int
+    ends: int
+    quantity: int
+
+
+async def book(
+    offering: offerings.OfferingRecord, draft: BookingDraft, booked_by: uuid.UUID
+) -> BookingRecord:
+    """Book a time of an offering, which the caller has found to be open then.
+
+    Refuses a time that is taken, past or more than a year ahead, an offering that is not on offer,
+    and more places than are left.
+    """
+    starts, ends = times(draft)
+    whole = offering.kind in WHOLE
+    if whole and draft.quantity != 1:
+        raise errors.refuse_field("quantity", "out_of_range", needed="1")
+    if draft.need_id:
+        await base.refer("need_id", needs.Need, draft.need_id)
+    booking_id, moment = base.new_id(), base.now()
+    until = moment + dt.timedelta(seconds=draft.hold_s) if draft.hold_s else None
+    try:
+        async with engine.unit_of_work() as work:
+            unit = await _locked(offering.id)
+            await _expire("offering = $2", offering.id)
+            offering = await _on_offer(offering.id)
+            _refuse_taken(offering, draft, await taken(offering.id, starts, ends), starts)
+            await Booking.insert(
+                Booking(
+                    id=booking_id,
+                    offering=offering.id,
+                    place=offering.place_id,
+                    need=draft.need_id,
+                    booked_by=booked_by,
+                    unit=unit if whole else None,
+                    starts=starts,
+                    ends=ends,
+                    quantity=draft.quantity,
+                    status="held" if until else "confirmed",
+                    held_until=until,
+                    version=1,
+                    created_at=moment,
+                    updated_at=moment,
+                )
+            )
+            await _announce(work, booking_id, offering.place_id, "booking.made")
+            return await read(booking_id)
+    except engine.CONFLICTS:
+        # The lock makes this unheard of; the constraint is there for whoever goes round it.
+        raise errors.Refusal("conflict") from None
+
+
+async def confirm(booking: BookingRecord) -> BookingRecord:
+    """Keep a held booking for good. Refuses one whose hold is over."""
+    return await _move(booking, ("held",), "confirmed")
+
+
+async def cancel(booking: BookingRecord) -> BookingRecord:
+    """Give a time back; it is free for others from now on."""
+    return await _move(booking, ("held", "confirmed"), "cancelled")
+
+
+async def expire() -> int:
+    """Free every time whose hold is over; answers how many."""
+    return await _expire("1 = 1")
+
+
+async def read(
+    booking_id: uuid.UUID, sees: accounts.Visibility = accounts.EVERYTHING
+) -> BookingRecord:
+    """One booking, or the not-found refusal: for a missing one and somebody else's alike."""
+    where = base.Where()
+    where.add("b.id = {}", booking_id)
+    sees.restrict(where, "1 = 0", "b.place", "o.partner")
+    rows = await engine.fetch(f"{_SELECT} WHERE {where}", *where.args)
+    if not rows:
+        raise errors.not_found()
+    return _shape(rows[0])
+
+
+async def browse(
+    sees: accounts.Visibility,
+    *,
+    after: uuid.UUID | None,
+    limit: int,
+    offering: uuid.UUID | None = None,
+    need: uuid.UUID | None = None,
+    status: str | None = None,
+) -> list[BookingRecord]:
+    """Up to `limit` bookings of the caller's own places and partners, newest first."""
+    where = base.Where()
+    sees.restrict(where, "1 = 0", "b.place", "o.partner")
+    if offering:
+        where.add("b.offering = {}", offering)
+    if need:
+        where.add("b.need = {}", need)
+    if status:
+        where.add("b.status = {}", status)
+    where.page("b.id", after)
+    rows = await engine.fetch(
+        f"{_SELECT} WHERE {where} ORDER BY b.id DESC LIMIT {int(limit)}", *where.args
+    )
+    return [_shape(row) for row in rows]
+
+
+async def taken(offering: uuid.UUID, starts: int, ends: int) -> list[Time]:
+    """What is given away of an offering between two minutes."""
+    return (await taken_of([offering], starts, ends)).get(str(offering), [])
+
+
+async def taken_of(
+    offering_ids: Iterable[uuid.UUID | str], starts: int, ends: int
+) -> dict[str, list[Time]]:
+    """What is given away of each offering between two minutes, by its id as text."""
+    where = base.Where()
+    ids = [base.as_id(identity) for identity in offering_ids]
+    where.add(f"b.offering IN ({where.values(ids)})")
+    where.add("b.ends > {} AND b.starts < {}", starts, ends)
+    where.add(f"{LIVE} AND (b.held_until IS NULL OR b.held_until > {{}})", base.now())
+    found: dict[str, list[Time]] = {}
+    for offering, *time in await engine.rows(
+        f"SELECT CAST(b.offering AS text), b.starts, b.ends, b.quantity FROM booking b"
+        f" WHERE {where} ORDER BY b.starts, b.id",
+        *where.args,
+    ):
+        found.setdefault(offering, []).append(Time(*time))
+    return found
+
+
+def peak(times: Iterable[Time], starts: int) -> int:
+    """The most places that are taken at once from a minute on."""
+    steps = [(max(time.starts, starts), time.quantity) for time in times]
+    steps += [(time.ends, -time.quantity) for time in times]
+    # What ends at a minute goes before what begins there.
+    return max(itertools.accumulate((change for _, change in sorted(steps)), initial=0))
+
+
+async def _locked(offering: uuid.UUID) -> int:
+    """Have nobody else book this offering until the end of the transaction; answers its number."""
+    ((number,),) = await engine.rows(
+        "INSERT INTO bookable (offering, bookings) VALUES ($1, 1) ON CONFLICT (offering)"
+        " DO UPDATE SET bookings = bookable.bookings + 1 RETURNING number",
+        offering,
+    )
+    return int(number)
+
+
+async def _on_offer(offering_id: uuid.UUID) -> offerings.OfferingRecord:
+    public = accounts.Visibility()
+    (offering,) = await offerings.read_many([offering_id], public) or (None,)
+    if offering is None:
+        has = (await offerings.read(offering_id)).status
+        raise errors.Refusal("wrong_state", has=has, needed="active, its partner admitted")
+    return offering
+
+
+def _refuse_taken(
+    offering: offerings.OfferingRecord, draft: BookingDraft, there: list[Time], starts: int
+) -> None:
+    if offering.kind in WHOLE:
+        if there:
+            raise errors.Refusal(
+                "already_booked",
+                times=", ".join(
+                    f"{_moment(t.starts):%F %H:%M}–{_moment(t.ends):%H:%M}" for t in there
+                ),
+            )
+    elif offering.capacity is not None:
+        left = offering.capacity - peak(there, starts)
+        if draft.quantity > left:
+            raise errors.Refusal("full", left=max(left, 0))
+
+
+async def _expire(which: str, *args: Any) -> int:
+    async with engine.unit_of_work() as work:
+        over = await engine.fetch(
+            "UPDATE booking SET status = 'expired', version = version + 1, updated_at = $1"
+            f" WHERE {which} AND status = 'held' AND held_until <= $1 RETURNING id, place",
+            base.now(),
+            *args,
+        )
+        for row in over:
+            await _announce(
+                work, base.as_id(row["id"]), base.as_id(row["place"]), "booking.expired"
+            )
+    return len(over)
+
+
+async def _move(
+    booking: BookingRecord, before: tuple[BookingStatus, ...], status: BookingStatus
+) -> BookingRecord:
+    needed = " | ".join(before)
+    over = booking.held_until is not None and booking.held_until <= base.now()
+    if booking.status not in before or (booking.status == "held" and over):
+        has = "expired" if booking.status == "held" else booking.status
+        raise errors.Refusal("wrong_state", has=has, needed=needed)
+    async with engine.unit_of_work() as work:
+        await base.update(Booking, booking, {"status": status, "held_until": None})
+        await _announce(work, booking.id, booking.place_id, f"booking.{status}")
+        return await read(booking.id)
+
+
+async def _announce(work: engine.Work, booking: uuid.UUID, place: uuid.UUID, action: str) -> None:
+    await outbox.append(work, "booking.changed", booking, place=place, action=action)
+
+
+def times(draft: BookingDraft) -> tuple[int, int]:
+    """When a draft begins and ends, in minutes. Refuses what is no time to book, by its field."""
+    now = base.now()
+    for field in ("starts_at", "ends_at"):
+        value: dt.datetime = getattr(draft, field)
+        if value.tzinfo is None:
+            raise errors.refuse_field(field, "wrong_format", needed="a time with its offset")
+        if value.second or value.microsecond:
+            raise errors.refuse_field(field, "wrong_format", needed="a whole minute")
+    if not now - _MINUTE < draft.starts_at <= now + AHEAD:
+        needed = f"from now on, at most {AHEAD.days} days ahead"
+        raise errors.refuse_field("starts_at", "out_of_range", needed=needed)
+    if not dt.timedelta() < draft.ends_at - draft.starts_at <= LONGEST:
+        needed = f"after starts_at, at most {LONGEST.days} days"
+        raise errors.refuse_field("ends_at", "out_of_range", needed=needed)
+    return minute(draft.starts_at), minute(draft.ends_at)
+
+
+def minute(moment: dt.datetime) -> int:
+    """UTC minutes since 1970 of a time, rounded down."""
+    return (moment - _EPOCH) // _MINUTE
+
+
+def _moment(minutes: int) -> dt.datetime:
+    return _EPOCH + minutes * _MINUTE
+
+
+def _shape(row: dict[str, Any]) -> BookingRecord:
+    times = {"starts_at": _moment(row["starts"]), "ends_at": _moment(row["ends"])}
+    return base.record({**row, **times}, BookingRecord)

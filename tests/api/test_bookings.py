@@ -1,0 +1,252 @@
+"""Bookings: nobody is given a time twice."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import itertools
+import random
+import uuid
+from typing import Any
+
+import pytest
+
+from api import worker
+from models import base, bookings, engine, errors, offerings
+from tests.clocks import Clock
+from tests.towns import Town, a_booking, a_need, a_space, an_offering, mornings
+
+Json = dict[str, Any]
+
+
+async def _space(town: Town, **change: Any) -> str:
+    return str((await town.make("/v1/offerings", a_space(town, **change), "secretary"))["id"])
+
+
+async def _shop(town: Town, **change: Any) -> str:
+    return str((await town.make("/v1/offerings", an_offering(town, **change), "secretary"))["id"])
+
+
+async def _book(town: Town, offering: str, who: str = "secretary", **change: Any) -> Any:
+    body = change.pop("body", None) or a_booking(**change)
+    return await town.as_(who, "POST", f"/v1/offerings/{offering}/bookings", json=body)
+
+
+@pytest.mark.parametrize("who", ["anonymous", "resident", "sibling_secretary"])
+async def test_a_booking_is_for_the_people_of_the_offering(town: Town, who: str) -> None:
+    space = await _space(town)
+    made = (await _book(town, space)).json()
+    answer = await town.as_(who, "GET", f"/v1/bookings/{made['id']}")
+    assert answer.status_code == (401 if who == "anonymous" else 404)
+    answer = await _book(town, space, who)
+    assert answer.status_code == (401 if who == "anonymous" else 403)
+    if who != "anonymous":
+        assert (await town.get("/v1/bookings", who))["items"] == []
+
+
+async def test_a_booking_is_read_by_the_staff_of_the_place_and_by_the_partner(town: Town) -> None:
+    answer = await _book(town, await _space(town))
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert answer.headers["location"] == f"/v1/bookings/{made['id']}"
+    for who in ("secretary", "partner_staff", "officer", "operator"):
+        assert await town.get(f"/v1/bookings/{made['id']}", who) == made
+        assert (await town.get("/v1/bookings", who))["items"] == [made]
+
+
+async def test_two_bookings_of_a_space_never_overlap_and_touching_ones_do_not_clash(
+    town: Town,
+) -> None:
+    """A1: an overlapping use is 409."""
+    space = await _space(town)
+    assert (await _book(town, space, start="07:00", end="08:00")).status_code == 201
+    for start, end in (
+        ("06:30", "07:01"),
+        ("07:59", "09:00"),
+        ("07:10", "07:20"),
+        ("06:30", "09:00"),
+    ):
+        answer = await _book(town, space, start=start, end=end)
+        assert (answer.status_code, answer.json()["code"]) == (409, "already_booked")
+        assert "23:00–00:00" in answer.json()["detail"]
+    assert (await _book(town, space, start="06:00", end="07:00")).status_code == 201
+    assert (await _book(town, space, start="08:00", end="10:00")).status_code == 201
+
+
+async def test_places_are_booked_until_none_is_left_at_any_minute(town: Town) -> None:
+    shop = await _shop(town, capacity=80)
+    assert (await _book(town, shop, start="06:00", end="08:00", quantity=50)).status_code == 201
+    assert (await _book(town, shop, start="07:00", end="09:00", quantity=30)).status_code == 201
+    answer = await _book(town, shop, start="07:30", end="09:00", quantity=1)
+    assert (answer.status_code, answer.json()["code"]) == (409, "full")
+    assert "0 are left" in answer.json()["detail"]
+    assert (await _book(town, shop, start="08:00", end="10:00", quantity=50)).status_code == 201
+    assert (await _book(town, shop, start="09:00", end="10:00", quantity=31)).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"ends_at": "2020-01-01T00:00:00Z"}, "ends_at"),
+        ({"starts_at": "2020-01-01T00:00:00Z"}, "starts_at"),
+        ({"starts_at": "2999-01-01T00:00:00Z"}, "starts_at"),
+        ({"ends_at": "2999-01-01T00:00:00Z"}, "ends_at"),
+        ({"quantity": 0}, "quantity"),
+        ({"quantity": 2}, "quantity"),
+        ({"hold_s": 0}, "hold_s"),
+        ({"need_id": str(uuid.uuid4())}, "need_id"),
+        ({"starts_at": "2027-01-04T06:30:30Z"}, "starts_at"),
+        ({"starts_at": "2027-01-04T06:30:00"}, "starts_at"),
+    ],
+)
+async def test_what_is_no_time_to_book_is_refused_by_its_field(
+    town: Town, change: Json, field: str
+) -> None:
+    answer = await _book(town, await _space(town), body={**a_booking(), **change})
+    assert answer.status_code in (400, 422), answer.text
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_only_open_hours_of_what_is_on_offer_can_be_booked(town: Town) -> None:
+    space = await _space(town, availability=[mornings()])
+    answer = await _book(town, space, start="06:30", end="09:01")
+    assert (answer.status_code, answer.json()["code"]) == (409, "closed_then")
+    await town.change(f"/v1/offerings/{space}", {"status": "paused"}, "secretary")
+    answer = await _book(town, space)
+    assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+
+
+async def test_a_hold_is_free_again_when_its_time_is_over(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(base, "clock", clock.read)
+    space = await _space(town)
+    held = (await _book(town, space, hold_s=600)).json()
+    assert held["status"] == "held"
+    assert (await _book(town, space)).status_code == 409
+    clock.advance(minutes=10)
+    assert (await _book(town, space)).status_code == 201
+    assert (await town.get(f"/v1/bookings/{held['id']}", "secretary"))["status"] == "expired"
+    answer = await town.as_("secretary", "POST", f"/v1/bookings/{held['id']}/confirm")
+    assert answer.json()["code"] == "wrong_state"
+
+
+async def test_a_hold_that_is_confirmed_stays_and_one_that_is_over_is_not_confirmed(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(base, "clock", clock.read)
+    monkeypatch.setattr(worker, "TICK_S", 0.01)
+    space = await _space(town)
+    kept = (await _book(town, space, start="06:00", end="07:00", hold_s=600)).json()
+    late = (await _book(town, space, start="07:00", end="08:00", hold_s=600)).json()
+    kept = await town.make(f"/v1/bookings/{kept['id']}/confirm", {}, "secretary")
+    assert (kept["status"], kept["held_until"]) == ("confirmed", None)
+    clock.advance(minutes=10)
+    answer = await town.as_("secretary", "POST", f"/v1/bookings/{late['id']}/confirm")
+    assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+    while (await town.get(f"/v1/bookings/{late['id']}", "secretary"))["status"] != "expired":
+        await asyncio.sleep(0.01)  # the clock frees it by itself
+    assert (await _book(town, space, start="06:30", end="07:00")).status_code == 409
+
+
+async def test_a_cancelled_time_is_free_for_others(town: Town) -> None:
+    space = await _space(town)
+    made = (await _book(town, space)).json()
+    cancelled = await town.make(f"/v1/bookings/{made['id']}/cancel", {}, "secretary")
+    assert (cancelled["status"], cancelled["version"]) == ("cancelled", 2)
+    assert (await _book(town, space)).status_code == 201
+    answer = await town.as_("secretary", "POST", f"/v1/bookings/{made['id']}/cancel")
+    assert answer.json()["code"] == "wrong_state"
+
+
+async def test_100_concurrent_bookings_of_one_space_are_1_and_of_50_places_50(
+    town: Town,
+) -> None:
+    """A9: never negative under concurrent bookings."""
+    for offering, wanted in ((await _space(town), 1), (await _shop(town, capacity=50), 50)):
+        answers = await asyncio.gather(*(_book(town, offering) for _ in range(100)))
+        codes = sorted(answer.status_code for answer in answers)
+        assert codes == [201] * wanted + [409] * (100 - wanted)
+
+
+async def test_the_database_itself_refuses_an_overlap(town: Town) -> None:
+    space = await _space(town)
+    made = await bookings.read(uuid.UUID((await _book(town, space)).json()["id"]))
+    copy = (
+        "INSERT INTO booking (id, offering, place, booked_by, unit, starts, ends, quantity, status,"
+        " version, created_at, updated_at) SELECT {id}, offering, place, booked_by, unit,"
+        " starts + {by}, ends + {by}, 1, '{status}', 1, created_at, updated_at FROM booking"
+    )
+    length = (made.ends_at - made.starts_at) // dt.timedelta(minutes=1)
+
+    async def write(by: int, status: str = "confirmed") -> uuid.UUID:
+        identity = base.new_id()
+        sql = copy.format(id="$1", by=by, status=status) + f" WHERE id = '{made.id}'"
+        await engine.execute(sql, identity)
+        return identity
+
+    for by in (0, length - 1, 1 - length):
+        with pytest.raises(engine.CONFLICTS):
+            await write(by)
+    cancelled = await write(0, "cancelled")
+    await write(length)
+    with pytest.raises(engine.CONFLICTS):
+        await engine.execute("UPDATE booking SET status = 'held' WHERE id = $1", cancelled)
+
+
+async def test_random_concurrent_bookings_of_a_week_never_overlap(town: Town) -> None:
+    chance = random.Random(9)
+    space = uuid.UUID(await _space(town, availability=[mornings(start="00:00", end="24:00")]))
+    offering = await offerings.read(space)
+    account = town.accounts["secretary"]
+    monday = dt.datetime.fromisoformat(a_booking()["starts_at"])
+    made: list[bookings.BookingRecord] = []
+    codes: set[str] = set()
+
+    async def one() -> None:
+        begins = monday + dt.timedelta(minutes=15 * chance.randrange(480))
+        ends = begins + dt.timedelta(minutes=15 * chance.randint(1, 12))
+        draft = bookings.BookingDraft(starts_at=begins, ends_at=ends)
+        try:
+            made.append(await bookings.book(offering, draft, account))
+        except errors.Refusal as refused:
+            codes.add(refused.code)
+            return
+        if chance.random() < 0.3:
+            await bookings.cancel(made.pop())
+
+    for _ in range(10):
+        await asyncio.gather(*(one() for _ in range(30)))
+    times = sorted((booking.starts_at, booking.ends_at) for booking in made)
+    assert len(times) > 10
+    assert codes == {"already_booked"}
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
+    ((live,),) = await engine.rows(f"SELECT count(*) FROM booking b WHERE {bookings.LIVE}")
+    assert live == len(times)
+
+
+async def test_a_repeated_booking_happens_once(town: Town) -> None:
+    space = await _space(town)
+    key = {"Idempotency-Key": "the-hall-on-Monday"}
+    path = f"/v1/offerings/{space}/bookings"
+    first = await town.make(path, a_booking(), "secretary", headers=key)
+    assert await town.make(path, a_booking(), "secretary", headers=key) == first
+
+
+async def test_bookings_are_listed_by_offering_need_and_status(town: Town) -> None:
+    one, other = await _space(town), await _space(town)
+    need = (await town.make("/v1/needs", a_need(town)))["id"]
+    first = (await _book(town, one, need_id=need)).json()
+    second = (await _book(town, other, hold_s=60)).json()
+
+    async def ids(query: str) -> list[str]:
+        items = (await town.get(f"/v1/bookings?{query}", "secretary"))["items"]
+        return [item["id"] for item in items]
+
+    assert await ids("") == [second["id"], first["id"]]
+    assert await ids(f"offering={one}") == [first["id"]]
+    assert await ids(f"need={need}") == [first["id"]]
+    assert await ids("status=held") == [second["id"]]
+    assert await ids("status=cancelled") == []
