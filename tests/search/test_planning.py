@@ -42,7 +42,9 @@ def a_problem(chance: random.Random, *, needs: int = 3, offerings: int = 4) -> p
         for at in range(offerings)
     )
     asked = tuple(_a_need(chance, at, there, times) for at in range(needs))
-    budgets = (planning.Budget("place", chance.choice([0, 7, 100]), tuple(need.id for need in asked[:2])),)
+    budgets = (
+        planning.Budget("place", chance.choice([0, 7, 100]), tuple(need.id for need in asked[:2])),
+    )
     return planning.ordered(
         planning.Problem(
             needs=asked,
