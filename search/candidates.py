@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from models import accounts, base, disclosure, engine, needs, offerings, values
+from models import accounts, base, bookings, disclosure, engine, needs, offerings, values
 from models.services import ServiceTypeRecord
-from search import cells, gates, licences, statements, turns, windows
+from search import cells, gates, licences, promises, statements, turns, windows
 from search.gates import Glance, Licence, NeedFacts, OfferingFacts, rules
 from search.scoring import Weights
 
@@ -40,7 +40,8 @@ _COLUMNS = (
 _GLANCE = (
     "CAST(o.id AS text), CAST(o.partner AS text), o.status, p.status, {blocked}, {lat}, {lon},"
     " o.reach_m, o.capacity, o.price_amount, o.price_currency, o.price_per, o.max_hours_week,"
-    " o.max_contacts_week, o.service_types, o.features, o.languages, o.availability, {zone}"
+    " o.max_contacts_week, o.service_types, o.features, o.languages, o.availability, {zone},"
+    " {booked}"
 )
 _PARTNER = "JOIN partner p ON p.id = o.partner"
 # How often an offering has served the place `{}`, and the partners that it does not work with.
@@ -108,11 +109,12 @@ async def fitting(
         # The cells first, by themselves: PostgreSQL cannot guess how few offerings they hold and
         # would read all; CROSS JOIN says the same to SQLite.
         f"WITH near AS MATERIALIZED ({near})"
-        f" SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)}, 0"
+        f" SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)}, 0,"
+        f" {promises.ANY.format(where.value(promises.present()))}"
         f" FROM near CROSS JOIN offering o {_PARTNER} WHERE o.id = near.offering AND {where}",
         *where.args,
     )
-    return await _facts(await _open_then(rows, need, slot), slot)
+    return await _facts(await _open_then(rows, need, slot), need, slot)
 
 
 async def _open_then(
@@ -192,17 +194,26 @@ async def _glances(
     where.add("o.status <> 'withdrawn'")
     sees.restrict(where, offerings.PUBLIC, "o.place", "o.partner")
     lat, lon = _position(where, sees)
-    zone = _ZONE if slot.credentials else "NULL"
+    columns = _GLANCE.format(
+        blocked=_BLOCKED.format(here),
+        lat=lat,
+        lon=lon,
+        zone=_ZONE if slot.credentials else "NULL",
+        booked=promises.ANY.format(where.value(promises.present())),
+    )
     rows = await engine.rows(
-        f"SELECT {_GLANCE.format(blocked=_BLOCKED.format(here), lat=lat, lon=lon, zone=zone)}"
-        f" FROM ({near}) o {_PARTNER} WHERE {where} LIMIT {statements.limit(most)}",
+        f"SELECT {columns} FROM ({near}) o {_PARTNER} WHERE {where} LIMIT {statements.limit(most)}",
         *where.args,
     )
     return list(map(Glance._make, rows))
 
 
 async def known_of(
-    identities: Sequence[str], place: uuid.UUID, slot: values.Slot, sees: accounts.Visibility
+    identities: Sequence[str],
+    need: NeedFacts,
+    place: uuid.UUID,
+    slot: values.Slot,
+    sees: accounts.Visibility,
 ) -> list[OfferingFacts]:
     """Those of the offerings that the caller may see, as facts for a need of the place."""
     found: list[OfferingFacts] = []
@@ -215,10 +226,11 @@ async def known_of(
         lat, lon = _position(where, sees)
         rows = await engine.rows(
             f"SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)},"
-            f" {_BLOCKED.format(here)} FROM offering o {_PARTNER} WHERE {where}",
+            f" {_BLOCKED.format(here)}, {promises.ANY.format(where.value(promises.present()))}"
+            f" FROM offering o {_PARTNER} WHERE {where}",
             *where.args,
         )
-        found += await _facts(rows, slot)
+        found += await _facts(rows, need, slot)
     return found
 
 
@@ -254,8 +266,9 @@ async def by_place(
     )
     times = {str(place): count for place, count in served.items()}
     closed = {str(place) for (place,) in blocked}
+    booked = (await promises.given_away([row[0]])).get(row[0], ())
     return {
-        place: _fact((*row, times.get(str(place), 0), str(place) in closed), held)
+        place: _fact((*row, times.get(str(place), 0), str(place) in closed), held, booked)
         for place in asked
     }
 
@@ -347,19 +360,25 @@ def _in_cells(where: base.Where, select: str, ranges: list[tuple[int, int]] | No
     )
 
 
-async def _facts(rows: Sequence[tuple[Any, ...]], slot: values.Slot) -> list[OfferingFacts]:
+async def _facts(
+    rows: Sequence[tuple[Any, ...]], need: NeedFacts, slot: values.Slot
+) -> list[OfferingFacts]:
     kinds = {*slot.credentials, *slot.preferred_credentials}
     holders = [(row[0], row[3], row[24]) for row in rows]
     held = await licences.of(holders, kinds) if rows and kinds else {}
+    some = [row[0] for row in rows if row[27]]
+    booked = await promises.given_away(some, promises.span_of(need)) if some else {}
     found: list[OfferingFacts] = []
     async for several in turns.pieces(rows, _AT_ONCE):
-        found += [_fact(row, held.get(row[0], ())) for row in several]
+        found += [_fact(row, held.get(row[0], ()), booked.get(row[0], ())) for row in several]
     return found
 
 
-def _fact(row: tuple[Any, ...], held: tuple[Licence, ...]) -> OfferingFacts:
+def _fact(
+    row: tuple[Any, ...], held: tuple[Licence, ...], booked: Sequence[bookings.Time]
+) -> OfferingFacts:
     weekly = row[18]
-    return OfferingFacts(
+    facts = OfferingFacts(
         id=row[0],
         version=row[1],
         kind=row[2],
@@ -388,6 +407,7 @@ def _fact(row: tuple[Any, ...], held: tuple[Licence, ...]) -> OfferingFacts:
         served_here=row[25],
         blocked=bool(row[26]),
     )
+    return promises.kept(facts, booked) if booked else facts
 
 
 # Texts repeat: a thousand volunteers share a few dozen weeks and sets of features.

@@ -49,16 +49,20 @@ async def left_out(
     limit: int,
 ) -> LeftOut:
     """Those around the need, and those of `fitting`, that a gate of the slot keeps out."""
-    shut = await _shut(need, place, slot, sees)
-    further = [offering for offering in fitting if offering.id not in shut]
+    around = await candidates.around(need, place, slot, sees)
+    shut = await _shut(need, slot, [seen for seen in around if not seen.booked])
+    booked = [seen.id for seen in around if seen.booked]
+    further = await candidates.known_of(booked, need, place, slot, sees)
+    known = shut.keys() | set(booked)
+    further += [offering for offering in fitting if offering.id not in known]
     async for several in turns.pieces(further, _SCORED_AT_ONCE):
         for offering in several:
             names = gates.failing(gates.case_of(need, slot, offering))
             shut[offering.id] = sum(gates.BITS[name] for name in names)
     near = _nearest(shut, limit)
-    facts = {offering.id: offering for offering in fitting}
+    facts = {offering.id: offering for offering in (*fitting, *further)}
     unread = [identity for identity in near if identity not in facts]
-    read = await candidates.known_of(unread, place, slot, sees)
+    read = await candidates.known_of(unread, need, place, slot, sees)
     chosen = [*(facts[identity] for identity in near if identity in facts), *read]
     shown = await _explained(need, slot, chosen, weights, limit)
     counted = Counter(shut.values())
@@ -66,10 +70,9 @@ async def left_out(
 
 
 async def _shut(
-    need: NeedFacts, place: uuid.UUID, slot: values.Slot, sees: accounts.Visibility
+    need: NeedFacts, slot: values.Slot, around: Sequence[gates.Glance]
 ) -> dict[str, int]:
     """The bits of the gates that are shut for each offering around; 0 for those that fit."""
-    around = await candidates.around(need, place, slot, sees)
     licences = await candidates.licences_at(around, slot)
     sieve = gates.Sieve(need, slot, candidates.words, candidates.hours)
     shut: dict[str, int] = {}

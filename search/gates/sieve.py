@@ -24,7 +24,8 @@ BITS: Mapping[str, int] = {name: 1 << at for at, name in enumerate(rules.GATES)}
 class Glance(NamedTuple):
     """What the gates look at of an offering of the slot's kind that has promised nothing yet.
 
-    Lists are the JSON text of their columns, `blocked` is 0 or 1.
+    Lists are the JSON text of their columns, `blocked` is 0 or 1, and so is `booked`: of what has
+    given away some of its time the sieve knows too little.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Glance(NamedTuple):
     languages: str
     availability: str
     timezone: str | None
+    booked: int
 
 
 class _Memo(dict[Any, int]):

@@ -250,3 +250,59 @@ async def test_bookings_are_listed_by_offering_need_and_status(town: Town) -> No
     assert await ids(f"need={need}") == [first["id"]]
     assert await ids("status=held") == [second["id"]]
     assert await ids("status=cancelled") == []
+
+
+# Matching
+
+
+async def _match(town: Town, need: Json) -> Json:
+    answer = await town.as_("secretary", "POST", "/v1/needs/preview?include=excluded", json=need)
+    assert answer.status_code == 200, answer.text
+    slot: Json = answer.json()["slots"][0]
+    return slot
+
+
+async def test_a_booked_space_is_left_out_says_so_and_fits_again_when_it_is_given_back(
+    town: Town,
+) -> None:
+    """X1, X3: free for the exact windows, bookings subtracted."""
+    space = await _space(town)
+    need = a_need(town, slots=[{"role": "room", "kind": "space"}])
+    assert [match["offering"]["id"] for match in (await _match(town, need))["matches"]] == [space]
+    made = (await _book(town, space, start="08:59", end="09:30")).json()
+    slot = await _match(town, need)
+    assert slot["matches"] == []
+    (out,) = slot["excluded"]
+    assert [failure["gate"] for failure in out["because"]] == ["time"]
+    assert out["because"][0]["mend"]["action"] == "free_up"
+    assert [(step["gate"], step["alone"]) for step in slot["funnel"]] == [("time", 1)]
+    assert (await town.get(f"/v1/offerings/{space}/needs", "secretary"))["matches"] == []
+    await town.make(f"/v1/bookings/{made['id']}/cancel", {}, "secretary")
+    assert len((await _match(town, need))["matches"]) == 1
+
+
+async def test_a_booking_that_only_touches_the_windows_leaves_the_space_free(town: Town) -> None:
+    space = await _space(town)
+    await _book(town, space, start="09:00", end="10:00")
+    await _book(town, space, start="06:00", end="06:30")
+    need = a_need(town, slots=[{"role": "room", "kind": "space"}])
+    assert len((await _match(town, need))["matches"]) == 1
+    need["windows"] = [mornings(end="09:15")]
+    assert (await _match(town, need))["matches"] == []
+
+
+async def test_booked_places_are_missing_from_the_capacity_that_is_left(town: Town) -> None:
+    """X1: capacity left, for every occurrence."""
+    shop = await _shop(town, capacity=80)
+    await _book(town, shop, quantity=20)
+    assert len((await _match(town, a_need(town)))["matches"]) == 1
+    await _book(town, shop, quantity=1)
+    slot = await _match(town, a_need(town))
+    assert slot["matches"] == []
+    because = slot["excluded"][0]["because"]
+    assert [(failure["gate"], failure["needed"], failure["has"]) for failure in because] == [
+        ("capacity", 60, 59)
+    ]
+    need = (await town.make("/v1/needs", a_need(town)))["id"]
+    found = (await town.get(f"/v1/offerings/{shop}/needs", "secretary"))["matches"]
+    assert need not in [match["need"]["id"] for match in found]

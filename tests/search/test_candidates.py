@@ -308,7 +308,7 @@ async def test_looking_only_at_candidates_changes_no_answer(
         )
         results = [
             scoring.evaluate(need, slot, offering, ranking.content.weights)
-            for offering in await _everybody(draft, slot)
+            for offering in await _everybody(need, draft, slot)
         ]
         best = sorted((r for r in results if isinstance(r, scoring.Match)), key=scoring.sort_key)
         assert ranking.slots[0].matches == tuple(best[:100])
@@ -335,7 +335,7 @@ async def test_who_was_left_out_and_why_is_what_going_through_all_of_them_says(
         }
         results = [
             scoring.evaluate(need, slot, offering, ranking.content.weights, explain=True)
-            for offering in await _everybody(draft, slot)
+            for offering in await _everybody(need, draft, slot)
             if offering.id in seen
         ]
         out = [result for result in results if isinstance(result, scoring.Exclusion)]
@@ -361,13 +361,15 @@ def _counted(out: list[scoring.Exclusion]) -> dict[str, tuple[int, int]]:
     }
 
 
-async def _everybody(draft: needs.NeedDraft, slot: values.Slot) -> list[OfferingFacts]:
+async def _everybody(
+    need: NeedFacts, draft: needs.NeedDraft, slot: values.Slot
+) -> list[OfferingFacts]:
     """All of the kind that are not withdrawn, wherever they are."""
     rows = await engine.rows(
         "SELECT CAST(id AS text) FROM offering WHERE kind = $1 AND status <> 'withdrawn'", slot.kind
     )
     return await candidates.known_of(
-        [identity for (identity,) in rows], draft.place_id, slot, ANYBODY
+        [identity for (identity,) in rows], need, draft.place_id, slot, ANYBODY
     )
 
 

@@ -51,6 +51,7 @@ def _glance(offering: gates.OfferingFacts, number: int) -> gates.Glance:
         languages=base.pack(offering.languages),
         availability=base.pack(offering.availability),
         timezone="Asia/Shanghai",
+        booked=0,
     )
 
 
