@@ -112,7 +112,8 @@ class AccountController(Controller):
     @delete("/current", operation_id="erase_account", summary="Forget me", guards=[auth.signed_in])
     async def erase(self, request: StrictRequest, data: JSONBody[people.Erasure]) -> None:
         """Erase the account: sign-ins, roles, keys, and what was offered or asked for as a
-        resident. The audit trail keeps ids alone. It cannot be undone."""
+        resident. The audit trail keeps ids alone. It cannot be undone, and the last operator
+        cannot do it."""
         await people.erase(auth.account_of(request), data.password)
 
     @post(
@@ -139,7 +140,8 @@ class AccountController(Controller):
         self, request: StrictRequest, account_id: FromPath[uuid.UUID]
     ) -> Response[accounts.Standing]:
         """End every sign-in of the account, and the roles it lent, from the next request on.
-        Officers ban whoever stands within their places, operators everybody."""
+        Officers ban whoever stands within their places, operators everybody but the last of
+        themselves."""
         await _require_authority(request, account_id)
         return await answers.once(request, lambda: accounts.ban(account_id), status=200)
 

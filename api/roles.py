@@ -37,8 +37,8 @@ class RoleController(Controller):
         limit: paging.Limit = 20,
         fields: paging.Fields = None,
     ) -> Response[paging.Page[accounts.RoleRecord]]:
-        """Roles that have not ended, newest first: your own, and those of your places and
-        partners."""
+        """Roles that have not ended, newest first: your own, those of your places and partners,
+        and those of the partners of your places."""
         names = answers.fields_of(accounts.RoleRecord, fields)
         found = await accounts.browse_roles(
             accounts.visibility(request.user),
@@ -60,6 +60,14 @@ class RoleController(Controller):
         await _require_grant(giver, data.role, data.place_id, data.partner_id)
         return await answers.once(request, lambda: accounts.give(data, giver))
 
+    @get("/{role_id:uuid}", operation_id="get_role", summary="Read a role", guards=[auth.signed_in])
+    async def read(
+        self, request: StrictRequest, role_id: FromPath[uuid.UUID], fields: paging.Fields = None
+    ) -> Response[accounts.RoleRecord]:
+        """One role that has not ended."""
+        names = answers.fields_of(accounts.RoleRecord, fields)
+        return answers.shown(request, answers.sparse(await _seen(request, role_id), names))
+
     @delete(
         "/{role_id:uuid}",
         operation_id="revoke_role",
@@ -68,7 +76,7 @@ class RoleController(Controller):
     )
     async def revoke(self, request: StrictRequest, role_id: FromPath[uuid.UUID]) -> None:
         """End a role, and all that was lent from it, from the next request on: by whoever may
-        give it, who lent it, or who holds it."""
+        give it, who lent it, or who holds it. The last operator stays one."""
         role = await _seen(request, role_id)
         me = auth.account_of(request)
         lent_by_me = role.delegated_from is not None and role.granted_by == me
@@ -103,6 +111,25 @@ class InvitationController(Controller):
     path = "/v1/invitations"
     tags = ("invitations",)
 
+    @get(operation_id="list_invitations", summary="List invitations", guards=[auth.signed_in])
+    async def list_invitations(
+        self,
+        request: StrictRequest,
+        cursor: paging.Cursor = None,
+        limit: paging.Limit = 20,
+        fields: paging.Fields = None,
+    ) -> Response[paging.Page[accounts.InvitationRecord]]:
+        """Invitations, newest first: your own, and those to the places you decide for and the
+        partners you act for; the accepted and the expired ones, too. Never their tokens."""
+        names = answers.fields_of(accounts.InvitationRecord, fields)
+        found = await accounts.browse_invitations(
+            accounts.visibility(request.user, accounts.DECIDERS),
+            auth.account_of(request),
+            after=paging.after(cursor),
+            limit=limit + 1,
+        )
+        return answers.listed(request, found, limit, names)
+
     @post(operation_id="invite", summary="Invite somebody to a role", guards=[auth.signed_in])
     async def invite(
         self, request: StrictRequest, data: JSONBody[accounts.InvitationDraft]
@@ -111,6 +138,26 @@ class InvitationController(Controller):
         sender = auth.account_of(request)
         await _require_grant(sender, data.role, data.place_id, data.partner_id)
         return await accounts.invite(data, sender)
+
+    @delete(
+        "/{invitation_id:uuid}",
+        operation_id="withdraw_invitation",
+        summary="Withdraw an invitation",
+        guards=[auth.signed_in],
+    )
+    async def withdraw(self, request: StrictRequest, invitation_id: FromPath[uuid.UUID]) -> None:
+        """Take back what nobody has accepted yet: by who sent it, or who may give its role."""
+        me = auth.account_of(request)
+        found = await accounts.browse_invitations(
+            accounts.visibility(request.user, accounts.DECIDERS),
+            me,
+            limit=1,
+            invitation_id=invitation_id,
+        )
+        auth.found(bool(found))
+        if found[0].invited_by != me:
+            await _require_grant(me, found[0].role, found[0].place_id, found[0].partner_id)
+        await accounts.withdraw_invitation(found[0])
 
     @post("/accept", operation_id="accept_invitation", summary="Accept an invitation")
     async def accept(

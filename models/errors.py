@@ -143,6 +143,13 @@ CODES: dict[str, Code] = {
         "Its availability does not cover the whole time; GET …/occurrences says when it is there.",
         "其开放时间未覆盖整个时段；开放时间见 GET …/occurrences。",
     ),
+    "last_operator": Code(
+        409,
+        "Somebody has to be operator",
+        "至少需要一名运维人员",
+        "Nobody else is one for as long. Make another account operator first, then repeat this.",
+        "没有其他账号任运维人员至同样的期限。请先将另一账号设为运维人员，再重试。",
+    ),
     "lent_role": Code(
         409,
         "A lent role cannot be lent on",

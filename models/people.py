@@ -26,7 +26,7 @@ from models import (
     outbox,
     partners,
 )
-from models.accounts import limits, passwords, roles, sessions
+from models.accounts import limits, operators, passwords, roles, sessions
 
 # What stands where a text has been: records want one, and it says what happened.
 GONE_ZH, GONE_EN = "已删除", "Erased"
@@ -98,8 +98,8 @@ async def erase(account: uuid.UUID, password: str) -> None:
     """Forget a person: account, sign-ins, roles, keys, and what was offered and asked for as a
     resident. What was done for a community stays, done by nobody in particular.
 
-    Refuses a wrong password, which counts as a failed sign-in. The files of the index and of
-    SQLite are written anew after this, by the worker (`account.erased`).
+    Refuses a wrong password, which counts as a failed sign-in, and the last operator. The files of
+    the index and of SQLite are written anew after this, by the worker (`account.erased`).
     """
     ((login, expected, name, home),) = await engine.rows(
         "SELECT login, password_hash, display_name, home_place FROM account WHERE id = $1", account
@@ -108,6 +108,7 @@ async def erase(account: uuid.UUID, password: str) -> None:
     if not await passwords.verify(expected, password):
         raise errors.refuse_field("password", "wrong_password")
     async with engine.unit_of_work() as work:
+        await operators.keep_one(account)
         if not await sessions.hold(account, expected):
             raise errors.Refusal("conflict")
         await limits.forgive(attempt)

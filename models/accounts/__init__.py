@@ -1,7 +1,7 @@
 """Accounts, their roles and tokens, and the one rule of who sees and changes what.
 
 From the ground up: `tables`, `callers` (who is asking, what they see), `passwords`, `logins`,
-`limits`, `sessions`, `roles`, `people`, `invitations`, `keys`.
+`limits`, `sessions`, `operators`, `roles`, `people`, `invitations`, `keys`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from models.accounts.callers import (
 from models.accounts.invitations import (
     Acceptance,
     InvitationDraft,
+    InvitationRecord,
     Invited,
     accept,
+    browse_invitations,
     invite,
     newcomer,
+    withdraw_invitation,
 )
 from models.accounts.keys import (
     MARK,
@@ -82,6 +85,7 @@ __all__ = [
     "Delegation",
     "Invitation",
     "InvitationDraft",
+    "InvitationRecord",
     "Invited",
     "KeyDraft",
     "KeyRecord",
@@ -101,6 +105,7 @@ __all__ = [
     "Visibility",
     "accept",
     "ban",
+    "browse_invitations",
     "browse_keys",
     "browse_roles",
     "caller_of",
@@ -127,4 +132,5 @@ __all__ = [
     "sign_out",
     "unban",
     "visibility",
+    "withdraw_invitation",
 ]

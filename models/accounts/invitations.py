@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from models import audit, base, engine, errors, values
 from models.accounts import logins, passwords, people, roles
-from models.accounts.callers import RoleName, holder
+from models.accounts.callers import RoleName, Visibility, holder
 from models.accounts.tables import Invitation
 
 LIFE = dt.timedelta(days=7)
@@ -39,6 +39,20 @@ class Invited(Struct, frozen=True, kw_only=True):
     partner_id: uuid.UUID | None
     valid_to: dt.datetime | None
     expires_at: dt.datetime
+
+
+class InvitationRecord(Struct, frozen=True, kw_only=True):
+    """An invitation as it is listed, without its token. `valid_to` is when its role will end."""
+
+    id: uuid.UUID
+    role: RoleName
+    place_id: uuid.UUID | None
+    partner_id: uuid.UUID | None
+    valid_to: dt.datetime | None
+    invited_by: uuid.UUID
+    expires_at: dt.datetime
+    accepted_by: uuid.UUID | None
+    accepted_at: dt.datetime | None
 
 
 class Acceptance(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -88,6 +102,44 @@ async def invite(draft: InvitationDraft, by: uuid.UUID) -> Invited:
         )
         await audit.append("invitation.made", invited.id, place=draft.place_id)
     return invited
+
+
+async def browse_invitations(
+    sees: Visibility,
+    me: uuid.UUID,
+    *,
+    after: uuid.UUID | None = None,
+    limit: int,
+    invitation_id: uuid.UUID | None = None,
+) -> list[InvitationRecord]:
+    """Up to `limit` invitations, newest first, taken up and expired ones too: the own, and those to
+    roles at the caller's places and of the caller's partners."""
+    where = base.Where()
+    if not sees.everything:
+        own = f"invited_by = {where.value(me)}"
+        sees.restrict(where, public=own, place="place", partner="partner")
+    if invitation_id:
+        where.add("id = {}", invitation_id)
+    where.page("id", after)
+    rows = await engine.fetch(
+        "SELECT id, role, place AS place_id, partner AS partner_id, role_valid_to AS valid_to,"
+        f" invited_by, expires_at, accepted_by, accepted_at FROM invitation WHERE {where}"
+        f" ORDER BY id DESC LIMIT {int(limit)}",
+        *where.args,
+    )
+    return [base.record(row, InvitationRecord) for row in rows]
+
+
+async def withdraw_invitation(invitation: InvitationRecord) -> None:
+    """Take an invitation back: its token is good for nothing. Refuses one that was accepted."""
+    async with engine.unit_of_work():
+        gone = await engine.fetch(
+            "DELETE FROM invitation WHERE id = $1 AND accepted_at IS NULL RETURNING id",
+            invitation.id,
+        )
+        if not gone:
+            raise errors.Refusal("wrong_state", has="accepted", needed="open")
+        await audit.append("invitation.withdrawn", invitation.id, place=invitation.place_id)
 
 
 async def newcomer(acceptance: Acceptance) -> Newcomer:

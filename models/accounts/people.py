@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models import audit, base, engine, errors, places, values
-from models.accounts import limits, logins, passwords, roles, sessions
+from models.accounts import limits, logins, operators, passwords, roles, sessions
 from models.accounts.callers import LIVE, Caller
 from models.accounts.tables import Account
 
@@ -133,8 +133,10 @@ async def change_password(account: uuid.UUID, old: str, new: str, token: str) ->
 
 
 async def ban(account: uuid.UUID) -> Standing:
-    """End every sign-in of the account and the roles it has lent, from the next request on."""
+    """End every sign-in of the account and the roles it has lent, from the next request on. Refuses
+    to ban the last operator."""
     async with engine.unit_of_work():
+        await operators.keep_one(account)
         standing = await _turn(account, "active", "banned")
         await engine.execute("DELETE FROM token WHERE account = $1", account)
         await roles.end_lent_by(account)

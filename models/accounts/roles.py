@@ -9,7 +9,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from models import audit, base, engine, errors, places
-from models.accounts import sessions
+from models.accounts import operators, sessions
 from models.accounts.callers import DECIDERS, Caller, RoleName, Visibility
 from models.accounts.tables import Account, Role
 
@@ -179,8 +179,11 @@ async def delegate(role: RoleRecord, delegation: Delegation, by: uuid.UUID) -> R
 
 
 async def revoke(role: RoleRecord) -> None:
-    """End a role, and all that was lent from it, from the next request on."""
+    """End a role, and all that was lent from it, from the next request on. Refuses to end that of
+    the last operator."""
     async with engine.unit_of_work():
+        if role.role == "operator":
+            await operators.keep_one(role.id)
         if not await _end("id = $2", role.id):
             raise errors.not_found()
         # Its own statement: one that was lent while the first one waited is only seen by now.
@@ -211,13 +214,15 @@ async def browse_roles(
     place: uuid.UUID | None = None,
     account: uuid.UUID | None = None,
 ) -> list[RoleRecord]:
-    """Up to `limit` roles that have not ended, newest first: the own, those lent from them, and
-    those of the places and partners that the caller sees."""
+    """Up to `limit` roles that have not ended, newest first: the own, those lent from them, those
+    of the places and partners that the caller sees, and those of the partners of these places."""
     where = base.Where()
     where.add("(valid_to IS NULL OR valid_to > {})", base.now())
     if not sees.everything:
         mine = where.value(me)
         own = f"account = {mine} OR delegated_from IN (SELECT id FROM role WHERE account = {mine})"
+        if near := sees.knows(where, "p.place", None):
+            own += f" OR partner IN (SELECT p.id FROM partner p WHERE {near})"
         sees.restrict(where, public=own, place="place", partner="partner")
     if role_id:
         where.add("id = {}", role_id)

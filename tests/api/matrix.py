@@ -68,6 +68,7 @@ SEES = {
     "consented need": STAFF,
     "role": STAFF,
     "service key": DECIDERS,
+    "invitation": DECIDERS,
     "place": EVERYBODY,
     "": EVERYBODY,
 }
@@ -175,6 +176,11 @@ async def make(town: Town, kind: str, relation: str) -> Target:
         body = {"name": "kiosk", "scopes": ["read"], "place_id": place}
         made = await town.make("/v1/service-keys", body, "operator")
         return Target(made["record"]["id"], place)
+    if kind == "invitation":
+        made = await town.make(
+            "/v1/invitations", {"role": "volunteer", "place_id": place}, "operator"
+        )
+        return Target(made["id"], place)
     if kind in ("partner", "offering", "booking"):
         applicant = "partner_staff" if relation == "own" else "other_staff"
         partner = await town.make("/v1/partners", a_partner(town, place_id=place), applicant)
@@ -226,6 +232,7 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
         "credential_id": target.credential,
         "role_id": target.id,
         "key_id": target.id,
+        "invitation_id": target.id,
         "account_id": str(town.accounts["other_staff"]),
         "transition": "review",
         "code": "not_found",
@@ -344,9 +351,12 @@ ROWS: dict[str, Row] = {
     "POST /v1/accounts/{account_id}/unban": Row(OFFICERS, done=AGAIN, apart=True),
     "GET /v1/roles": Row(SIGNED_IN),
     "POST /v1/roles": Row(DECIDERS, "place", _volunteer, done=AGAIN),
+    "GET /v1/roles/{role_id}": Row(SIGNED_IN, "role"),
     "DELETE /v1/roles/{role_id}": Row(DECIDERS, "role"),
     # Only its holder lends a role.
     "POST /v1/roles/{role_id}/delegate": Row(frozenset(), "role", _lending),
+    "GET /v1/invitations": Row(SIGNED_IN),
+    "DELETE /v1/invitations/{invitation_id}": Row(DECIDERS, "invitation"),
     "POST /v1/invitations": Row(DECIDERS, "place", _invitation),
     "POST /v1/invitations/accept": Row(EVERYBODY, send=_json({}), done=READ),
     "GET /v1/service-keys": Row(SIGNED_IN),

@@ -288,6 +288,9 @@ async def _roles(diary: Diary, town: Town) -> None:
     await write("revoke_role", "officer", f"DELETE {path}", "role.revoked")
     offer = {"role": "volunteer", "place_id": place}
     invited = await write("invite", "secretary", "POST /v1/invitations", "invitation.made", offer)
+    other = await town.make("/v1/invitations", offer)
+    path = f"/v1/invitations/{other['id']}"
+    await write("withdraw_invitation", "officer", f"DELETE {path}", "invitation.withdrawn")
     await write(
         "accept_invitation",
         "vanguard",

@@ -127,3 +127,83 @@ async def test_the_token_of_an_invitation_is_kept_nowhere(town: Town) -> None:
     invited = await town.make("/v1/invitations", an_invitation(town), headers=headers)
     for table in ("invitation", "answer", "audit", "outbox"):
         assert invited["token"] not in str(await engine.fetch(f"SELECT * FROM {table}"))
+
+
+async def test_invitations_are_listed_where_they_may_be_sent_and_never_with_their_token(
+    town: Town,
+) -> None:
+    local = await town.make("/v1/invitations", an_invitation(town))
+    partners = {"role": "partner_staff", "partner_id": town.partner}
+    of_partner = await town.make("/v1/invitations", partners, "partner_staff")
+    system = await town.make("/v1/invitations", {"role": "operator"}, "operator")
+    assert (await town.as_("anonymous", "GET", "/v1/invitations")).status_code == 401
+    for who, listed in (
+        ("resident", []),
+        ("grid_worker", []),
+        ("sibling_secretary", []),
+        ("secretary", [local]),
+        ("officer", [local]),
+        ("partner_staff", [of_partner]),
+        ("operator", [system, of_partner, local]),
+    ):
+        answer = await town.as_(who, "GET", "/v1/invitations")
+        found = answer.json()["items"]
+        assert [item["id"] for item in found] == [made["id"] for made in listed], who
+        assert not [made for made in listed if made["token"] in answer.text]
+        assert {item["accepted_by"] for item in found} <= {None}
+    await town.make("/v1/invitations/accept", {"token": local["token"]}, "volunteer")
+    (taken,) = (await town.get("/v1/invitations", "secretary"))["items"]
+    assert taken["accepted_by"] == str(town.accounts["volunteer"])
+    assert taken["accepted_at"]
+    page = await town.get("/v1/invitations?limit=2", "operator")
+    rest = await town.get(f"/v1/invitations?limit=2&cursor={page['next']}", "operator")
+    assert [item["id"] for item in rest["items"]] == [local["id"]]
+
+
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [
+        ("anonymous", 401),
+        ("resident", 404),
+        ("grid_worker", 404),
+        ("sibling_secretary", 404),
+        ("secretary", 403),
+        ("officer", 204),
+        ("operator", 204),
+    ],
+)
+async def test_an_invitation_is_withdrawn_by_whoever_may_send_it(
+    town: Town, who: str, status: int
+) -> None:
+    """That of a secretary, which no secretary gives."""
+    invited = await town.make("/v1/invitations", an_invitation(town, role="secretary"), "officer")
+    path = f"/v1/invitations/{invited['id']}"
+    assert (await town.as_(who, "DELETE", path)).status_code == status
+    answer = await town.as_(
+        "volunteer", "POST", "/v1/invitations/accept", json={"token": invited["token"]}
+    )
+    assert answer.status_code == (409 if status == 204 else 201)
+
+
+async def test_an_accepted_invitation_is_not_withdrawn(town: Town) -> None:
+    invited = await town.make("/v1/invitations", an_invitation(town))
+    await town.make("/v1/invitations/accept", {"token": invited["token"]}, "volunteer")
+    answer = await town.as_("secretary", "DELETE", f"/v1/invitations/{invited['id']}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+    assert len((await town.get("/v1/invitations", "secretary"))["items"]) == 1
+
+
+async def test_an_invitation_accepted_and_withdrawn_at_once_is_one_of_the_two(town: Town) -> None:
+    for _ in range(5):
+        invited = await town.make("/v1/invitations", an_invitation(town, role="vanguard"))
+        accepted, withdrawn = await asyncio.gather(
+            town.as_(
+                "volunteer", "POST", "/v1/invitations/accept", json={"token": invited["token"]}
+            ),
+            town.as_("secretary", "DELETE", f"/v1/invitations/{invited['id']}"),
+        )
+        outcome = (accepted.status_code, withdrawn.status_code)
+        assert outcome in ((201, 409), (409, 204))
+        if outcome[0] == 201:
+            role = f"/v1/roles/{accepted.json()['id']}"
+            assert (await town.as_("secretary", "DELETE", role)).status_code == 204

@@ -226,6 +226,43 @@ async def test_roles_are_listed_to_their_holders_and_the_staff_above(town: Town)
     assert narrowed == {"items": [], "next": None}
 
 
+async def test_the_people_of_a_partner_are_listed_to_the_staff_of_its_place(town: Town) -> None:
+    acts_for = {"role": "partner_staff", "partner_id": town.partner}
+    for who, seen in (
+        ("resident", 0),
+        ("grid_worker", 0),  # the partner is of the whole community
+        ("sibling_secretary", 0),
+        ("partner_staff", 1),
+        ("secretary", 1),
+        ("officer", 1),
+        ("operator", 1),
+    ):
+        listed = (await town.get("/v1/roles?limit=100", who))["items"]
+        found = [role for role in listed if role.items() >= acts_for.items()]
+        assert len(found) == seen, who
+    answer = await town.as_("secretary", "DELETE", f"/v1/roles/{found[0]['id']}")
+    assert answer.status_code == 403
+
+
+async def test_a_role_is_read_by_who_sees_it_in_the_list_until_it_ends(town: Town) -> None:
+    path = f"/v1/roles/{await role_id(town, 'grid_worker')}"
+    for who, status in (
+        ("anonymous", 401),
+        ("resident", 404),
+        ("sibling_secretary", 404),
+        ("grid_worker", 200),
+        ("secretary", 200),
+        ("operator", 200),
+    ):
+        assert (await town.as_(who, "GET", path)).status_code == status, who
+    read = await town.get(path, "secretary")
+    assert (read["role"], read["place_id"]) == ("grid_worker", town.grid)
+    sparse = await town.get(f"{path}?fields=role", "secretary")
+    assert sparse == {"id": read["id"], "role": "grid_worker"}
+    assert (await town.as_("secretary", "DELETE", path)).status_code == 204
+    assert (await town.as_("secretary", "GET", path)).status_code == 404
+
+
 async def _drafts(town: Town) -> dict[str, str]:
     """One draft in each of two grids of Qiaobei and one in the community beside it."""
     grid_3, grid_4 = [

@@ -242,9 +242,9 @@ async def test_a_key_ends_when_its_maker_is_moved_or_banned(town: Town) -> None:
     await make_key(town)
     await town.as_("officer", "DELETE", f"/v1/roles/{await role_id(town, 'secretary')}")
     assert (await town.as_("key", "GET", "/v1/needs")).status_code == 401
-    await make_key(town, "operator")
+    await make_key(town, "officer")
     await town.get("/v1/needs", "key")
-    await town.make(f"/v1/accounts/{town.accounts['operator']}/ban", None, "operator")
+    await town.make(f"/v1/accounts/{town.accounts['officer']}/ban", None, "operator")
     assert (await town.as_("key", "GET", "/v1/needs")).status_code == 401
 
 

@@ -1,0 +1,49 @@
+"""What offerings have given away already: times and places that are booked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from models import base, bookings
+from search import statements
+from search.gates import NeedFacts, OfferingFacts
+from search.windows import Interval, demand
+
+# Whether an offering `o` is booked after the minute `{}`: of most nothing need be read then.
+ANY = (
+    "EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {}"
+    f" AND {bookings.LIVE})"
+)
+_EVER = 1 << 53
+
+
+def present() -> int:
+    """This minute: what ended before it matters to nobody."""
+    return bookings.minute(base.now())
+
+
+def span_of(need: NeedFacts) -> Interval:
+    """From the first to the last minute that a need asks for."""
+    return demand(need.windows, need.as_of).span
+
+
+async def given_away(
+    offering_ids: Sequence[str], span: Interval = (0, _EVER)
+) -> dict[str, list[bookings.Time]]:
+    """What is booked of each offering within a span, by its id."""
+    found: dict[str, list[bookings.Time]] = {}
+    for start in range(0, len(offering_ids), statements.LONGEST):
+        several = offering_ids[start : start + statements.LONGEST]
+        found |= await bookings.taken_of(statements.filled(several, several[0]), *span)
+    return found
+
+
+def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
+    """An offering with what it has promised: a space or person is gone for that time, of the others
+    so many places are taken."""
+    if facts.kind in bookings.WHOLE:
+        return structs.replace(facts, busy=tuple((time.starts, time.ends) for time in times))
+    taken = tuple((time.starts, time.ends, time.quantity) for time in times)
+    return structs.replace(facts, taken=taken)
