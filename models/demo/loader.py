@@ -76,7 +76,9 @@ async def reset() -> None:
     Refuses when somebody has an account who does not belong to the demo: then it is no demo.
     """
     async with engine.unit_of_work() as work:
-        rows = await engine.fetch("SELECT id FROM account WHERE login NOT LIKE '%@demo'")
+        rows = await engine.fetch(
+            "SELECT id FROM account WHERE login NOT LIKE '%@demo' AND status <> 'erased'"
+        )
         if rows:
             raise errors.Refusal("in_use", what=f"{len(rows)} account")
         gone = [
@@ -84,6 +86,9 @@ async def reset() -> None:
             for topic, table in (("offering.changed", "offering"), ("need.changed", "need"))
             for row in await engine.fetch(f"SELECT id FROM {table}")
         ]
+        # Whoever was erased a moment ago is still in the files.
+        erased = await engine.rows("SELECT subject FROM outbox WHERE topic = 'account.erased'")
+        gone += [("account.erased", base.as_id(subject)) for (subject,) in erased]
         await audit.start_over()
         for table in reversed(piccolo_app.TABLES):
             if table not in (services.ServiceType, audit.Audit, audit.AuditHead):

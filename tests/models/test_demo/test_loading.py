@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from models import accounts, demo, engine, errors, migrate, services
+from models import accounts, base, demo, engine, errors, migrate, people, services
 from models.demo import town
 from tests import databases, postgres
 from tests.models.test_demo.days import TODAY
@@ -158,4 +158,20 @@ async def test_a_reset_refuses_where_somebody_else_has_an_account(db: engine.Eng
     with pytest.raises(errors.Refusal) as refused:
         await demo.reset()
     assert refused.value.code == "in_use"
+    assert await demo.present()
+
+
+async def test_a_reset_does_not_mind_that_somebody_of_the_demo_was_erased(
+    db: engine.Engine,
+) -> None:
+    """The login of an erased account names nobody; that its traces are to go is not forgotten."""
+    await demo.load()
+    for login in ("resident@demo", "vanguard@demo"):
+        ((account,),) = await engine.rows("SELECT id FROM account WHERE login = $1", login)
+        await people.erase(base.as_id(account), demo.PASSWORD)
+    await demo.reset()
+    assert await demo.wanted()
+    topics = await engine.rows("SELECT topic FROM outbox WHERE topic = 'account.erased'")
+    assert len(topics) == 2
+    await demo.load()
     assert await demo.present()
