@@ -139,7 +139,7 @@ async def around(
     see and on nothing else: nobody learns how many are hidden.
     """
     circles = _circles(need)
-    at = await _first_guess(need, slot, circles)
+    at = await _within_reading(need, slot, circles)
     seen = await _glances(circles[at], place, slot, sees, _MAX_NEARBY)
     while at and len(seen) <= _MAX_NEARBY:
         at -= 1
@@ -161,11 +161,11 @@ def _circles(need: NeedFacts) -> list[list[tuple[int, int]] | None]:
     return [cells.ranges(cells.Around(need.lat_e6, need.lon_e6, radius)) for radius in metres]
 
 
-async def _first_guess(
+async def _within_reading(
     need: NeedFacts, slot: values.Slot, circles: list[list[tuple[int, int]] | None]
 ) -> int:
-    """The first of the circles that holds few enough, those included that the caller may not see:
-    that takes the index alone. The answer only saves reading from the innermost on."""
+    """A circle that will be read whole, whatever the caller may see: the widest of which the
+    index alone knows that it does not hold too many. To begin there only saves questions."""
     for at, circle in enumerate(circles[:-1]):
         where = base.Where()
         near = _in_cells(

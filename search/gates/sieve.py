@@ -134,17 +134,13 @@ class Sieve:
         return self._ask(("status", "blocked"), facts)
 
     def _too_far(self, there: tuple[int | None, int | None, int | None]) -> int:
-        lat, lon, reach = there
-        self._case.distance_m = None
-        if lat is not None and lon is not None:
-            self._case.distance_m = self._metres(lat, lon)
-        return self._ask(("radius", "reach"), {"reach_m": reach})
-
-    def _metres(self, lat: int, lon: int) -> int | None:
-        need = self._case.need
-        if need.lat_e6 is None or need.lon_e6 is None:
-            return None
-        return distance_m(need.lat_e6, need.lon_e6, lat, lon)
+        (lat, lon, reach), need, metres = there, self._case.need, None
+        if not (lat is None or lon is None or need.lat_e6 is None or need.lon_e6 is None):
+            metres = distance_m(need.lat_e6, need.lon_e6, lat, lon)
+        if need.radius_m is None or metres is None or metres > need.radius_m or reach is not None:
+            self._case.distance_m = metres
+            return self._ask(("radius", "reach"), {"reach_m": reach})
+        return 0
 
     def _too_dear(self, price: tuple[int, str, Per]) -> int:
         amount, currency, per = price

@@ -24,7 +24,8 @@ _MARGIN_DAYS = 3
 class Asked(Struct, frozen=True):
     """Time that must be covered together: its occurrences and the same as masks of the week.
 
-    `minutes` is their total, `pattern` pairs a minute mask with how often it recurs.
+    `minutes` is their total, `pattern` pairs a minute mask with how often it recurs, `days` has the
+    minutes of the week on each day (an ordinal) of China.
     """
 
     windows: tuple[Window, ...]
@@ -32,6 +33,7 @@ class Asked(Struct, frozen=True):
     minutes: int
     pattern: tuple[tuple[int, int], ...]
     mask: int
+    days: dict[int, int]
 
 
 class Demand(Struct, frozen=True):
@@ -149,7 +151,8 @@ def _asked(windows: tuple[Window, ...], times: list[Interval]) -> Asked:
     for part, _ in pattern:
         mask |= part
     minutes = sum(end - start for start, end in occurrences)
-    return Asked(windows, tuple(occurrences), minutes, pattern, mask)
+    days = week.by_day(occurrences)
+    return Asked(windows, tuple(occurrences), minutes, pattern, mask, days)
 
 
 def coverage(
@@ -160,16 +163,46 @@ def coverage(
 ) -> tuple[int, ...]:
     """Free minutes of each part asked for.
 
-    Most offerings are the same every week and not booked just then: for those the mask of the
-    week gives the same number as the calendar in a tenth of the time.
+    Most offerings are not booked just then and the same every week, but for some days: for those
+    the mask of the week gives the same number as the calendar in a tenth of the time.
     """
-    steady = week.steady(availability, need.first, need.last)
-    if steady is None or (busy and intervals.clashes(need.together.occurrences, busy)):
-        free = intervals.subtract(open_hours(need, availability), intervals.union(busy))
-        return tuple(intervals.covered(part.occurrences, free) for part in asked)
-    if need.together.mask & steady == need.together.mask:
+    always, ever = week.bounds(availability, need.first, need.last)
+    if ever is None or (busy and intervals.clashes(need.together.occurrences, busy)):
+        return _by_calendar(need, asked, availability, busy)
+    if need.together.mask & always == need.together.mask:
         return tuple(part.minutes for part in asked)
-    return tuple(_within(part, steady) for part in asked)
+    if always == ever:
+        return tuple(_within(part, ever) for part in asked)
+    lost = _lost(need, asked, availability, ever)
+    if lost is None:
+        return _by_calendar(need, asked, availability, busy)
+    return tuple(_within(part, ever) - gone for part, gone in zip(asked, lost, strict=True))
+
+
+def _by_calendar(
+    need: Demand,
+    asked: Sequence[Asked],
+    availability: tuple[Window, ...],
+    busy: Sequence[Interval],
+) -> tuple[int, ...]:
+    free = intervals.subtract(open_hours(need, availability), intervals.union(busy))
+    return tuple(intervals.covered(part.occurrences, free) for part in asked)
+
+
+def _lost(
+    need: Demand, asked: Sequence[Asked], availability: tuple[Window, ...], ever: int
+) -> list[int] | None:
+    """Minutes of each part on the days on which some of the windows do not take place; None where
+    a day of the week's mask is not a day of theirs."""
+    days = week.odd_days(availability, need.first, need.last)
+    if days is None:
+        return None
+    lost = [0] * len(asked)
+    for day in days & need.together.days.keys():
+        gone = ever & ~week.open_on(availability, day)
+        for at, part in enumerate(asked):
+            lost[at] += (part.days.get(day, 0) & gone).bit_count()
+    return lost
 
 
 def surely_open(

@@ -40,15 +40,6 @@ def pattern(times: Iterable[Interval]) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def steady(availability: Iterable[Window], first: dt.date, last: dt.date) -> int | None:
-    """The minutes of the week that are open in each week from `first` to `last`.
-
-    None if a date limit, an exception or a change of the clock makes the weeks differ.
-    """
-    always, ever = bounds(availability, first, last)
-    return always if always == ever else None
-
-
 def bounds(availability: Iterable[Window], first: dt.date, last: dt.date) -> tuple[int, int | None]:
     """The minutes of the week that are open in each week from `first` to `last`, and those that
     are open in any; None for these if a change of the clock moves them.
@@ -67,6 +58,55 @@ def bounds(availability: Iterable[Window], first: dt.date, last: dt.date) -> tup
         ):
             always = always | mask if always else mask
     return always, ever
+
+
+def odd_days(availability: Iterable[Window], first: dt.date, last: dt.date) -> set[int] | None:
+    """The days (ordinals) from `first` to `last` on which a window does not take place that does
+    in other weeks.
+
+    None if a window runs past midnight or by another clock than China's: then a day of the mask
+    is not a day of the window.
+    """
+    days: set[int] = set()
+    for window in availability:
+        if (
+            civil.hours(window)[1] > civil.DAY
+            or civil.fixed_offset(window.timezone, first, last) != CHINA
+        ):
+            return None
+        days.update(day.toordinal() for day in window.except_ if first <= day <= last)
+        if window.from_ is not None:
+            days.update(range(first.toordinal(), min(window.from_, last).toordinal() + 1))
+        if window.until is not None:
+            days.update(range(max(window.until, first).toordinal(), last.toordinal() + 1))
+    return days
+
+
+def open_on(availability: Iterable[Window], day: int) -> int:
+    """The minutes of the week of those windows that take place on a day: windows by the clock of
+    China that end before midnight."""
+    date, mask = dt.date.fromordinal(day), 0
+    for window in availability:
+        if (
+            (window.from_ is None or window.from_ <= date)
+            and (window.until is None or window.until >= date)
+            and date not in window.except_
+        ):
+            mask |= _open_minutes(window.days, window.start, window.end, CHINA)
+    return mask
+
+
+def by_day(times: Iterable[Interval]) -> dict[int, int]:
+    """The minutes of the week that these times take on each day (an ordinal) of China."""
+    found: dict[int, int] = {}
+    for start, end in times:
+        while start < end:
+            day = (start + CHINA) // civil.DAY
+            midnight = (day + 1) * civil.DAY - CHINA
+            piece = _ring((start + _MONDAY) % WEEK, min(end, midnight) - start, WEEK)
+            found[civil.EPOCH + day] = found.get(civil.EPOCH + day, 0) | piece
+            start = midnight
+    return found
 
 
 @lru_cache(maxsize=8192)
