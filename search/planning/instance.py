@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from functools import cached_property
 
@@ -24,14 +25,14 @@ class Instance:
 
     def __init__(self, problem: Problem, *, protected: bool = True, communities: bool = True):
         self.problem = problem
-        self.need: list[int] = []
-        self.slot: list[int] = []
-        self.offering: list[int] = []
-        self.score: list[int] = []
-        self.reward: list[int] = []
-        self.minutes: list[int] = []
-        self.price: list[int] = []
-        self.times: list[int] = []
+        self.need = array("q")
+        self.slot = array("q")
+        self.offering = array("q")
+        self.score = array("q")
+        self.reward = array("q")
+        self.minutes = array("q")
+        self.price = array("q")
+        self.times = array("q")
         self.kept: list[bool] = []
         self.goes_with: list[tuple[int, ...] | None] = []
         self.quantity: list[int] = []

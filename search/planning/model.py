@@ -6,7 +6,7 @@ of a process, and a solve holds whatever thread it runs in.
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -42,11 +42,11 @@ class Model:
         """`others` is the plan without any assignment of the `free` needs."""
         self.instance, self.others, self.free = instance, others, sorted(free)
         self.bids: list[Flat] = []
-        self._cost: list[float] = []
-        self._upper: list[float] = []
-        self._lower: list[float] = []
-        self._whole: list[bool] = []
-        self._rows: list[tuple[list[int], list[float], float]] = []
+        # Flat arrays: as lists of lists, a large model takes a gigabyte.
+        self._cost, self._lower, self._upper = array("d"), array("d"), array("d")
+        self._fluid: list[tuple[int, list[tuple[int, float]]]] = []
+        self._starts, self._columns, self._values = array("i", [0]), array("i"), array("d")
+        self._most = array("d")
         self.column: dict[Flat, int] = {}
         self._served: dict[int, list[tuple[int, float]]] = {}
         for need in self.free:
@@ -58,23 +58,24 @@ class Model:
         self._add_floors()
         self._add_budgets()
 
-    def _add_column(self, reward: float, upper: float = 1, whole: bool = True) -> int:
+    def _add_column(self, reward: float, upper: float = 1) -> int:
         self._cost.append(-reward)
         self._lower.append(0)
         self._upper.append(upper)
-        self._whole.append(whole)
         return len(self._cost) - 1
 
     def _add_row(self, terms: Iterable[tuple[int, float]], upper: float) -> None:
         """Sum of terms <= upper; left out where it cannot bind."""
-        columns, values = [], []
-        most = 0.0
+        begins, most = len(self._columns), 0.0
         for column, value in terms:
-            columns.append(column)
-            values.append(value)
+            self._columns.append(column)
+            self._values.append(value)
             most += max(value * self._upper[column], 0)
         if most > upper:
-            self._rows.append((columns, values, upper))
+            self._starts.append(len(self._columns))
+            self._most.append(upper)
+        else:
+            del self._columns[begins:], self._values[begins:]
 
     def _add_bids(self, need: int) -> None:
         instance = self.instance
@@ -162,7 +163,8 @@ class Model:
             if left <= 0:
                 continue
             terms = [t for need in floor.needs for t in self._served.get(need, ())]
-            reached = self._add_column(instance.problem.rules.floor_penalty, left, whole=False)
+            reached = self._add_column(instance.problem.rules.floor_penalty, left)
+            self._fluid.append((reached, terms))
             self._add_row([(reached, 1), *((column, -value) for column, value in terms)], 0)
 
     def _add_budgets(self) -> None:
@@ -188,11 +190,10 @@ class Model:
         if not self.bids:
             return Answer({}, 0.0, True)
         highs = _highs(seconds, gap, nodes)
-        lp = self._lp(whole)
-        _check(highs.passModel(lp))
+        _check(highs.passModel(self._lp(whole)))
         if whole and (start := list(start)):
             solution = highspy.HighsSolution()
-            solution.col_value = self._values(start)
+            solution.col_value = self._start(start)
             _check(highs.setSolution(solution))
         _check(highs.run())
         status = highs.getModelStatus()
@@ -203,7 +204,7 @@ class Model:
         if whole:
             bound = -info.mip_dual_bound
         else:
-            bound = self._dual_bound(lp, np.asarray(highs.getSolution().row_dual))
+            bound = self._dual_bound(np.asarray(highs.getSolution().row_dual))
         share = {
             bid: float(values[at])
             for at, bid in enumerate(self.bids_in_columns())
@@ -218,7 +219,7 @@ class Model:
             found[column] = bid
         return found
 
-    def _values(self, chosen: list[Flat]) -> list[float]:
+    def _start(self, chosen: list[Flat]) -> list[float]:
         values = [0.0] * len(self._cost)
         for bid in chosen:
             values[self.column[bid]] = 1.0
@@ -226,52 +227,43 @@ class Model:
         for need, terms in self._served.items():
             if self.instance.seats[need] > 1 and full.is_served(need):
                 values[terms[0][0]] = 1.0
-        for columns, factors, upper in self._rows:
-            # What is left are floors: as far as the needs served reach.
-            first = columns[0]
-            if not self._whole[first] and upper == 0:
-                reached = -sum(values[c] * v for c, v in zip(columns[1:], factors[1:], strict=True))
-                values[first] = min(reached, self._upper[first])
+        for reached, served in self._fluid:
+            at_most = sum(values[column] * value for column, value in served)
+            values[reached] = min(at_most, self._upper[reached])
         return values
 
     def _lp(self, whole: bool) -> highspy.HighsLp:
         lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = len(self._cost), len(self._rows)
-        lp.col_cost_ = np.array(self._cost)
-        lp.col_lower_, lp.col_upper_ = np.array(self._lower, float), np.array(self._upper, float)
-        lp.row_lower_ = np.full(len(self._rows), -_INFINITY)
-        lp.row_upper_ = np.array([upper for *_, upper in self._rows], float)
+        lp.num_col_, lp.num_row_ = len(self._cost), len(self._most)
+        lp.col_cost_ = np.frombuffer(self._cost)
+        lp.col_lower_, lp.col_upper_ = np.frombuffer(self._lower), np.frombuffer(self._upper)
+        lp.row_lower_ = np.full(len(self._most), -_INFINITY)
+        lp.row_upper_ = np.array(self._most)
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = len(self._cost), len(self._rows)
-        lengths = [len(columns) for columns, *_ in self._rows]
-        lp.a_matrix_.start_ = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        lp.a_matrix_.index_ = np.array([c for columns, *_ in self._rows for c in columns], np.int32)
-        lp.a_matrix_.value_ = np.array([v for _, values, _ in self._rows for v in values], float)
+        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = len(self._cost), len(self._most)
+        lp.a_matrix_.start_ = np.array(self._starts, np.int32)
+        lp.a_matrix_.index_ = np.array(self._columns, np.int32)
+        lp.a_matrix_.value_ = np.array(self._values)
         if whole:
-            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-            lp.integrality_ = [kinds[is_whole] for is_whole in self._whole]
+            kinds = [highspy.HighsVarType.kInteger] * len(self._cost)
+            for reached, _ in self._fluid:
+                kinds[reached] = highspy.HighsVarType.kContinuous
+            lp.integrality_ = kinds
         return lp
 
-    def _dual_bound(self, lp: highspy.HighsLp, duals: np.ndarray) -> float:
+    def _dual_bound(self, duals: np.ndarray) -> float:
         """What no plan can exceed, from any prices of the rows: right whatever HiGHS tolerates."""
-        if len(duals) != len(self._rows):
-            return math.inf
-        prices = np.maximum(-duals, 0.0)
-        columns = np.asarray(lp.a_matrix_.index_)
-        values = np.asarray(lp.a_matrix_.value_)
-        lengths = np.diff(np.asarray(lp.a_matrix_.start_))
-        paid = (
-            np.bincount(
-                columns, weights=values * np.repeat(prices, lengths), minlength=len(self._cost)
-            )
-            if len(columns)
-            else np.zeros(len(self._cost))
+        prices = np.zeros(len(self._most))
+        if len(duals) == len(prices):
+            prices = np.maximum(-duals, 0.0)
+        paid = np.bincount(
+            np.array(self._columns, np.int32),
+            weights=np.array(self._values) * np.repeat(prices, np.diff(np.array(self._starts))),
+            minlength=len(self._cost),
         )
         gain = -np.array(self._cost) - paid
-        lower, upper = np.array(self._lower, float), np.array(self._upper, float)
-        best = np.where(gain > 0, gain * upper, gain * lower)
-        rows = np.array([row_upper for *_, row_upper in self._rows], float)
-        return float(best.sum() + (prices * rows).sum())
+        best = np.where(gain > 0, gain * np.array(self._upper), gain * np.array(self._lower))
+        return float(best.sum() + (prices * np.array(self._most)).sum())
 
 
 def _highs(seconds: float, gap: float, nodes: int) -> highspy.Highs:

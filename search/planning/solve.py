@@ -21,8 +21,10 @@ from search.planning.state import State
 Say = Callable[[str, float], None]
 
 FULL = 2_000
-# Needs of one neighbourhood, how often each may be tried, and what one model may search.
-_AROUND, _PASSES, _NODES = 60, 3, 200
+# Needs of one neighbourhood, how many are tried, and what one model may search.
+_AROUND, _TRIES, _NODES = 60, 200, 200
+# A share of the bound below which another neighbourhood is not worth a person's waiting.
+_CLOSE = 1e-4
 _ALL_NODES = 100_000
 # Above, and with the neighbourhoods done, the exact model has no chance in the time of a person.
 _MARGIN_S = 0.5
@@ -51,7 +53,7 @@ def solve(instance: Instance, seconds: float, say: Say = lambda _phase, _share: 
         instance.pins = frozenset(base.chosen)
     relaxed = model.Model(instance, everything, start)
     answer = relaxed.solve(whole=False, seconds=ends - time.monotonic())
-    bound = answer.bound
+    bound = min(answer.bound, _simple_bound(instance))
     if instance.problem.objective == "stable":
         return _done(greedy.stable(instance), bound, False, plain)
     say("choosing", 0.3)
@@ -63,9 +65,20 @@ def solve(instance: Instance, seconds: float, say: Say = lambda _phase, _share: 
     return _done(best, bound, False, plain)
 
 
+def _simple_bound(instance: Instance) -> float:
+    """Everybody gets the best, as if nobody else were asked: for when there is no time for more."""
+    total = sum(instance.bonus) + sum(
+        floor.wanted * instance.problem.rules.floor_penalty for floor in instance.floors
+    )
+    for slot, bids in enumerate(instance.bids_of_slot):
+        best = sorted((instance.reward[bid] for bid in bids), reverse=True)
+        total += sum(best[: instance.quantity[slot]])
+    return total
+
+
 def _done(state: State, bound: float, optimal: bool, plain: State) -> Solved:
     value = state.value()
-    whole = value if bound == math.inf else max(math.floor(bound + 1e-6), value)
+    whole = max(math.floor(bound + 1e-6), value)
     return Solved(state, whole, optimal or whole == value, plain)
 
 
@@ -91,19 +104,18 @@ def _state(instance: Instance, answer: model.Answer) -> State:
 
 def _improve(best: State, share: dict[int, float], bound: float, ends: float, say: Say) -> State:
     """Solve the neighbourhoods of the needs that fall short of the relaxation, worst first."""
-    instance = best.instance
-    for number in range(_PASSES):
+    instance, tried = best.instance, 0
+    while tried < _TRIES:
         before = best.value()
-        if bound - before < 1:
-            break
-        short = _falling_short(best, share)
-        for at, need in enumerate(short):
+        for need in _falling_short(best, share)[: _TRIES - tried]:
             if time.monotonic() > ends - _MARGIN_S:
                 return best
-            if at % 20 == 0:
-                done = (number + at / max(len(short), 1)) / _PASSES
-                say("improving", 0.5 + 0.4 * done)
+            if tried % 20 == 0:
+                say("improving", 0.5 + 0.4 * tried / _TRIES)
+                if bound - best.value() < _CLOSE * bound:
+                    return best
             best = _better(best, need, ends)
+            tried += 1
         if best.value() == before:
             break
     return greedy.filled(State(instance, best.chosen))
