@@ -7,13 +7,16 @@ from typing import Annotated
 
 from litestar import Controller, Response, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 from api import answers, auth, paging, planner
 from api.requests import StrictRequest
-from models import accounts, places, plans
+from models import accounts, engine, errors, places, plans, proposals
 from search import planning
+from search.planning import recheck
 
+# What one transaction may check again.
+MOST_SEATS = 1_000
 First = Annotated[
     int,
     QueryParameter(name="first", ge=0, le=10**6, description="The first assignment to answer."),
@@ -110,6 +113,32 @@ class PlanOut(plans.PlanRecord):
     unserved_total: int = 0
 
 
+class ProposeDraft(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which needs of the plan to propose for; null is all of them."""
+
+    need_ids: Annotated[tuple[uuid.UUID, ...], Meta(max_length=1000)] | None = None
+
+
+class LeftOutOut(Struct):
+    """A seat that is not proposed: `need_closed`, `role_gone`, `offering_gone`, `gates` (and which
+    are shut now), `seat_taken`, `clash` (its time or its week is taken), `budget`, `no_space`."""
+
+    need_id: uuid.UUID
+    role: str
+    seat: int
+    offering_id: uuid.UUID
+    because: str
+    gates: tuple[str, ...]
+
+
+class ProposedOut(Struct):
+    """The proposals made just now, how many the plan has made in all, and what was left out."""
+
+    made: list[proposals.ProposalRecord]
+    proposed_total: int
+    left_out: list[LeftOutOut]
+
+
 class PlanController(Controller):
     """Asking for plans and reading them. `api/planner.py` makes them."""
 
@@ -186,6 +215,52 @@ class PlanController(Controller):
         plan = await plans.read(plan_id, accounts.visibility(request.user))
         await _decides(request, plan.place_id)
         return await answers.once(request, lambda: plans.cancel(plan), status=200)
+
+    @post(
+        "/{plan_id:uuid}/propose",
+        operation_id="propose_plan",
+        summary="Propose what a plan assigns",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def propose(
+        self,
+        request: StrictRequest,
+        plan_id: FromPath[uuid.UUID],
+        data: JSONBody[ProposeDraft],
+    ) -> Response[ProposedOut]:
+        """Make proposals of a finished plan's assignments, all in one transaction. Each is checked
+        again on the data as they are now; what no longer holds is left out and says why. What was
+        proposed before stays as it is, so it does no harm to ask twice."""
+        plan = await plans.read(plan_id, accounts.visibility(request.user))
+        await _decides(request, plan.place_id)
+        return await answers.once(request, lambda: _propose(plan, data), status=200)
+
+
+async def _propose(plan: plans.PlanRecord, data: ProposeDraft) -> ProposedOut:
+    report = await planner.report_of(plan.id)
+    if plan.status != "done" or report is None:
+        raise errors.Refusal("wrong_state", has=plan.status, needed="done")
+    async with engine.unit_of_work():
+        known = {(p.need_id, p.role, p.seat) for p in await proposals.of_plan(plan.id)}
+        wanted = [
+            entry
+            for entry in report.assignments
+            if (data.need_ids is None or uuid.UUID(entry.need) in data.need_ids)
+            and (uuid.UUID(entry.need), entry.role, entry.seat) not in known
+        ]
+        if len(wanted) > MOST_SEATS:
+            raise errors.Refusal("too_many", what="seats", count=len(wanted), limit=MOST_SEATS)
+        holding = await recheck.holding(plan, wanted)
+        made = await proposals.make(plan.id, plan.place_id, holding.seats)
+    return ProposedOut(
+        [p for p in made if (p.need_id, p.role, p.seat) not in known],
+        len(made),
+        [
+            LeftOutOut(uuid.UUID(o.need), o.role, o.seat, uuid.UUID(o.offering), o.because, o.gates)
+            for o in holding.left_out
+        ],
+    )
 
 
 async def _decides(request: StrictRequest, place: uuid.UUID) -> None:

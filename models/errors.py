@@ -325,6 +325,13 @@ CODES: dict[str, Code] = {
         "Have a {needed} that is valid today verified first.",
         "请先提交并核验在有效期内的 {needed}。",
     ),
+    "too_many": Code(
+        422,
+        "Too many at once",
+        "一次处理过多",
+        "There are {count} {what}; at most {limit} at once. Choose fewer.",
+        "共有 {count} 个 {what}，一次最多 {limit} 个。请减少数量。",
+    ),
     "invalid_calendar": Code(
         422,
         "Not a calendar we can use",

@@ -54,10 +54,8 @@ def eyes_of(place: uuid.UUID) -> accounts.Visibility:
     return accounts.Visibility(places=frozenset({place}))
 
 
-async def open_needs(
-    place: uuid.UUID, changed: Mapping[uuid.UUID, needs.NeedDraft] | None = None
-) -> AsyncIterator[tuple[NeedFacts, uuid.UUID, tuple[values.Slot, ...]]]:
-    """Every open need of the place and below it, as facts; `changed` ones as they would be."""
+async def open_needs(place: uuid.UUID) -> AsyncIterator[tuple[needs.NeedRecord, str]]:
+    """Every open need of the place and below it, with its time zone."""
     after: uuid.UUID | None = None
     while True:
         found = await needs.browse(
@@ -65,9 +63,7 @@ async def open_needs(
         )
         zones = await places.timezones(need.place_id for need in found)
         for need in found:
-            draft = (changed or {}).get(need.id) or needs.NeedDraft(**needs.as_draft(need))
-            facts = candidates.facts_of(str(need.id), need.version, draft, zones[need.place_id])
-            yield facts, need.place_id, draft.slots
+            yield need, zones[need.place_id]
         if len(found) < _PAGE:
             return
         after = found[-1].id
@@ -87,22 +83,23 @@ class Finder:
             self._weights[service] = candidates.weights_of(record)
         return self._weights[service]
 
-    async def find(
-        self,
-        need: NeedFacts,
-        place: uuid.UUID,
-        slot: values.Slot,
-        more: Sequence[OfferingFacts] = (),
-    ) -> list[Candidate]:
-        """Everybody who passes every gate of the slot, best first; `more` are only imagined."""
-        weights = await self.weights(need.service_type)
+    async def find(self, need: NeedFacts, place: uuid.UUID, slot: values.Slot) -> list[Candidate]:
+        """Everybody who passes every gate of the slot, best first."""
         fitting = await candidates.fitting(need, place, slot, self._eyes)
+        # A step of its own: others are waiting for the loop.
+        await asyncio.sleep(0)
+        return await self.fits(need, slot, fitting)
+
+    async def fits(
+        self, need: NeedFacts, slot: values.Slot, offerings: Sequence[OfferingFacts]
+    ) -> list[Candidate]:
+        """Those of the offerings that pass every gate of the slot, best first."""
+        weights = await self.weights(need.service_type)
         keyed = [
             (key, offering)
-            for offering in (*fitting, *more)
+            for offering in offerings
             if (key := scoring.rank_key(need, slot, offering, weights)) is not None
         ]
-        await asyncio.sleep(0)
         keyed.sort(key=lambda pair: pair[0])
         return [Candidate(-key[0], offering) for key, offering in keyed]
 
@@ -292,9 +289,10 @@ async def problem_of(
     at = await communities(plan.place_id)
     spending, currency = await budgets(plan.budgets)
     count = 0
-    async for facts, place, slots in open_needs(plan.place_id):
-        found = [(slot, await finder.find(facts, place, slot)) for slot in slots]
-        builder.add(Asked(facts, place, found), at[place], currency.get(facts.id))
+    async for need, zone in open_needs(plan.place_id):
+        facts = candidates.need_facts(need, zone)
+        found = [(slot, await finder.find(facts, need.place_id, slot)) for slot in need.slots]
+        builder.add(Asked(facts, need.place_id, found), at[need.place_id], currency.get(facts.id))
         count += 1
         await tell(count, builder.bids)
     return builder.problem(spending, plan.keep_points * 100, plan.objective)

@@ -96,7 +96,7 @@ class Model:
             return (room.minutes is None or instance.minutes[bid] <= room.minutes) and (
                 room.jobs is None or room.jobs > 0
             )
-        return self.others._has_time(bid)
+        return self.others.has_time(bid)
 
     def _add_need(self, need: int) -> None:
         instance, problem = self.instance, self.instance.problem

@@ -48,9 +48,10 @@ class State:
         instance = self.instance
         if self.filled[instance.slot[bid]] >= instance.quantity[instance.slot[bid]]:
             return False
-        return self._has_time(bid) and self._has_money(bid) and self._has_a_space(bid)
+        return self.has_time(bid) and self.has_money(bid) and self.has_a_space(bid)
 
-    def _has_time(self, bid: Flat) -> bool:
+    def has_time(self, bid: Flat) -> bool:
+        """Whether its offering is free then, and has enough left of its week."""
         instance, problem = self.instance, self.instance.problem
         others = self.at[instance.offering[bid]]
         if not others and instance.minutes[bid] == 0:
@@ -66,7 +67,8 @@ class State:
             return False
         return offering.minutes is None or minutes <= offering.minutes
 
-    def _has_money(self, bid: Flat) -> bool:
+    def has_money(self, bid: Flat) -> bool:
+        """Whether the need's budget and those of its places allow its price."""
         instance, problem = self.instance, self.instance.problem
         need, price = instance.need[bid], instance.price[bid]
         if not price:
@@ -80,7 +82,8 @@ class State:
             self.spent[at] + price <= problem.budgets[at].amount for at in instance.budgets_of[need]
         )
 
-    def _has_a_space(self, bid: Flat) -> bool:
+    def has_a_space(self, bid: Flat) -> bool:
+        """Whether a space is there that suits it, if not any will do."""
         instance = self.instance
         suits = instance.goes_with[bid]
         return suits is None or any(

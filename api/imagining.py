@@ -1,0 +1,180 @@
+"""What if: the difference that changes would make to a plan, before anybody decides."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Annotated
+
+from litestar import Controller, Response, post
+from litestar.params import JSONBody
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from api import answers, auth
+from api.requests import StrictRequest
+from models import accounts, base, engine, errors, needs, offerings, partners, places
+from search import planning
+from search.planning import imagine
+
+# Planned twice while somebody waits.
+MOST_NEEDS = 500
+SECONDS = 10.0
+# One after the other: each takes a processor for itself.
+_one_at_a_time = asyncio.Semaphore(1)
+
+
+class NeedChanged(Struct, forbid_unknown_fields=True):
+    """An open need, and what would be different."""
+
+    id: uuid.UUID
+    changes: needs.NeedChange
+
+
+class Change(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One thing that would be different; exactly one of these."""
+
+    remove_partner: uuid.UUID | UnsetType = UNSET
+    close_offering: uuid.UUID | UnsetType = UNSET
+    add_offering: offerings.OfferingDraft | UnsetType = UNSET
+    change_need: NeedChanged | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if sum(getattr(self, name) is not UNSET for name in self.__struct_fields__) != 1:
+            raise ValueError("exactly one change in each entry")
+
+
+class WhatIf(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A place, and what would be different."""
+
+    place_id: uuid.UUID
+    changes: Annotated[tuple[Change, ...], Meta(min_length=1, max_length=20)]
+
+
+class Side(Struct):
+    """One of the two plans, in short."""
+
+    needs: int
+    served: int
+    seats: int
+    filled: int
+    score: float
+    hours_week_used: float
+    hours_week_idle: float
+    gap: float
+
+
+class CoverageChange(Struct):
+    """Needs of a service at a place, and how many of them either plan serves."""
+
+    service_type: str
+    place_id: uuid.UUID
+    needs: int
+    served_before: int
+    served_after: int
+
+
+class DifferenceOut(Struct):
+    """Both plans, the needs that only one of them serves, and where the coverage differs."""
+
+    before: Side
+    after: Side
+    lost: list[uuid.UUID]
+    won: list[uuid.UUID]
+    coverage: list[CoverageChange]
+
+
+class WhatIfController(Controller):
+    """Nothing of it is kept."""
+
+    path = "/v1/plans/what-if"
+    tags = ("plans",)
+
+    @post(
+        operation_id="what_if",
+        summary="What if a partner leaves, a space opens, a need changes?",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def what_if(
+        self, request: StrictRequest, data: JSONBody[WhatIf]
+    ) -> Response[DifferenceOut]:
+        """Plan all open needs of a place twice, as things are and as they would be, and answer the
+        difference. Nothing is kept. Licences of an added offering count as verified. For up to 500
+        open needs; for more, ask for a smaller place."""
+        lineage = await places.ancestors(data.place_id)
+        await accounts.require(request.user, accounts.DECIDERS, place_lineage=lineage)
+        changes = await _changes(request, data)
+        ((count,),) = await engine.rows(
+            "SELECT count(*) FROM need WHERE status = 'open' AND place IN"
+            " (SELECT descendant FROM place_closure WHERE ancestor = $1)",
+            data.place_id,
+        )
+        if count > MOST_NEEDS:
+            raise errors.Refusal("too_many", what="needs", count=count, limit=MOST_NEEDS)
+        async with _one_at_a_time:
+            found = await imagine.compare(data.place_id, changes, SECONDS)
+        return answers.plain(_difference(found))
+
+
+async def _changes(request: StrictRequest, data: WhatIf) -> imagine.Changes:
+    """The changes as the planner takes them. Refuses references to what is not there."""
+    added, changed = [], {}
+    gone: dict[str, set[str]] = {"partner": set(), "offering": set()}
+    for at, change in enumerate(data.changes):
+        if change.remove_partner is not UNSET:
+            await base.refer(
+                f"changes[{at}].remove_partner", partners.Partner, change.remove_partner
+            )
+            gone["partner"].add(str(change.remove_partner))
+        if change.close_offering is not UNSET:
+            await base.refer(
+                f"changes[{at}].close_offering", offerings.Offering, change.close_offering
+            )
+            gone["offering"].add(str(change.close_offering))
+        if change.add_offering is not UNSET:
+            field = f"changes[{at}].add_offering.partner_id"
+            await base.refer(field, partners.Partner, change.add_offering.partner_id)
+            added.append(change.add_offering)
+        if change.change_need is not UNSET:
+            need = await needs.read(change.change_need.id, accounts.visibility(request.user))
+            draft = needs.as_draft(need) | base.given(change.change_need.changes)
+            changed[need.id] = await needs.complete(needs.NeedDraft(**draft))
+    imagined, blocked = await imagine.imagined(added)
+    return imagine.Changes(
+        frozenset(gone["partner"]), frozenset(gone["offering"]), imagined, blocked, changed
+    )
+
+
+def _difference(found: imagine.Difference) -> DifferenceOut:
+    before, after = found.before, found.after
+    missing = [{w.need for w in report.without} for report in (before, after)]
+    shares = {share.group: share for share in after.by_service}
+    coverage = []
+    for share in before.by_service:
+        would = shares[share.group].served if share.group in shares else 0
+        if share.served != would:
+            service, place = share.group.split(" ")
+            coverage.append(
+                CoverageChange(service, uuid.UUID(place), share.needs, share.served, would)
+            )
+    return DifferenceOut(
+        _side(before),
+        _side(after),
+        [uuid.UUID(need) for need in sorted(missing[1] - missing[0])],
+        [uuid.UUID(need) for need in sorted(missing[0] - missing[1])],
+        coverage,
+    )
+
+
+def _side(report: planning.Report) -> Side:
+    missing = report.bound - report.value
+    return Side(
+        needs=report.needs,
+        served=report.served,
+        seats=report.seats,
+        filled=report.filled,
+        score=report.score / 100,
+        hours_week_used=report.minutes_used / 60,
+        hours_week_idle=(report.minutes_open - report.minutes_used) / 60,
+        gap=round(missing / report.bound, 6) if missing else 0.0,
+    )
