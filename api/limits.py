@@ -34,6 +34,7 @@ OPERATIONS: dict[str, Name] = {
     "search": "search",
     "match_need": "search",
     "match_offering": "search",
+    "bundle_need": "search",
     "preview_need": "search",
     "replay_snapshot": "search",
 }

@@ -9,101 +9,41 @@ from litestar import Controller, Response, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Struct
 
-from api import answers, auth, language, paging
+from api import answers, auth, language, paging, shapes
+from api import bundles as together
 from api.requests import StrictRequest
 from models import accounts, disclosure, errors, needs, offerings, places, snapshots, values
-from search import candidates, matching, scoring, wording
-from search.gates import Failure, Mend
+from search import bundling, candidates, matching
 
 Role = Annotated[
     str | None,
     QueryParameter(name="slot", pattern=r"^[a-z0-9_-]{1,64}\Z", description="Only this role."),
 ]
+Included = Annotated[
+    list[Literal["excluded", "bundles"]] | None, QueryParameter(name="include", max_items=2)
+]
 _PREVIEW = uuid.UUID(int=0)
-
-
-class PartOut(Struct):
-    """One part of a score: 0.00 to 100.00, its weight, and the values compared, in words."""
-
-    part: str
-    value: float
-    weight: int
-    because: str
-
-
-class OfferingBrief(Struct):
-    """What a list of matches says of an offering; `GET /v1/offerings/{id}` has the rest."""
-
-    id: uuid.UUID
-    kind: values.OfferingKind
-    title: values.Bilingual
-    partner_id: uuid.UUID
-    place_id: uuid.UUID
-    distance_m: int | None
-    version: int
-
-
-class MatchOut(Struct):
-    """An offering that fits. `score` is the weighed mean of its parts, 0.00 to 100.00."""
-
-    offering: OfferingBrief
-    score: float
-    parts: list[PartOut]
-
-
-class MendOut(Struct):
-    """The smallest change that would open a gate. `field` of `target` set to `value` is all it
-    takes; `text` says it in words."""
-
-    action: str
-    target: str
-    field: str
-    value: Any
-    text: str
-
-
-class FailureOut(Struct):
-    """A gate that is shut: what was needed, what is there, and the mend where there is one."""
-
-    gate: str
-    needed: Any
-    has: Any
-    text: str
-    mend: MendOut | None
-
-
-class ExclusionOut(Struct):
-    """An offering that does not fit, every reason, and the score it would have."""
-
-    offering: OfferingBrief
-    would_score: float
-    because: list[FailureOut]
-
-
-class FunnelOut(Struct):
-    """How many offerings a gate keeps out, and how many it alone keeps out."""
-
-    gate: str
-    excluded: int
-    alone: int
 
 
 class SlotOut(Struct, omit_defaults=True):
     """One role of the need. The `excluded` fields are there when asked for."""
 
     role: str
-    matches: list[MatchOut]
-    excluded: list[ExclusionOut] | None = None
+    matches: list[shapes.MatchOut]
+    excluded: list[shapes.ExclusionOut] | None = None
     excluded_total: int | None = None
-    funnel: list[FunnelOut] | None = None
+    funnel: list[shapes.FunnelOut] | None = None
 
 
-class MatchesOut(Struct):
+class MatchesOut(Struct, omit_defaults=True):
     """The ranked offerings of every slot. `snapshot` names what was compared, where it is kept:
-    for a stored need and a caller who has signed in."""
+    for a stored need and a caller who has signed in. A preview with `include=bundles` also has
+    what fits together."""
 
     slots: list[SlotOut]
     snapshot: str | None
+    bundles: list[together.BundleOut] | None = None
+    unfilled: list[together.UnfilledOut] | None = None
 
 
 class NeedBrief(Struct):
@@ -123,7 +63,7 @@ class NeedMatchOut(Struct):
     need: NeedBrief
     role: str
     score: float
-    parts: list[PartOut]
+    parts: list[shapes.PartOut]
 
 
 class NeedMatchesOut(Struct):
@@ -133,11 +73,13 @@ class NeedMatchesOut(Struct):
 
 
 class ReplayOut(Struct):
-    """A stored comparison worked out again: per offering the score then and now."""
+    """A stored comparison worked out again: per offering, and per bundle, the score then and
+    now."""
 
     digest: str
     same: bool
     scores: list[dict[str, Any]]
+    bundles: list[dict[str, float]] = []
 
 
 class MatchController(Controller):
@@ -152,10 +94,12 @@ class MatchController(Controller):
         request: StrictRequest,
         data: JSONBody[needs.NeedDraft],
         slot: Role = None,
-        include: FromQuery[Literal["excluded"] | None] = None,
+        include: Included = None,
         limit: paging.Limit = 10,
     ) -> Response[MatchesOut]:
-        """Rank offerings for a need without saving anything; anybody may try."""
+        """Rank offerings for a need without saving anything; anybody may try. `include=excluded`
+        adds who was left out and why, `include=bundles` the best five that fill every role
+        together; both may be asked for."""
         draft = await needs.complete(data)
         place = await places.read(draft.place_id)
         facts = candidates.facts_of(str(_PREVIEW), 1, draft, place.timezone)
@@ -166,9 +110,16 @@ class MatchController(Controller):
             _slots(draft.slots, slot),
             sees,
             limit=limit,
-            excluded=include == "excluded",
+            excluded="excluded" in (include or ()),
         )
-        return answers.plain(await _matches(request, ranking, sees, None))
+        out = await _matches(request, ranking, sees, None)
+        if "bundles" in (include or ()):
+            found = await bundling.bundle(
+                facts, draft.place_id, draft.slots, sees, limit=together.USUALLY
+            )
+            told = await together.answer(request, draft.windows, found, sees, None)
+            out.bundles, out.unfilled = told.bundles, told.unfilled
+        return answers.plain(out)
 
     @get("/needs/{need_id:uuid}/matches", operation_id="match_need", summary="Who fits a need")
     async def matches(
@@ -194,7 +145,7 @@ class MatchController(Controller):
             excluded=include == "excluded",
         )
         # An anonymous read leaves nothing behind.
-        digest = await matching.keep(need_id, ranking) if request.user.account else None
+        digest = await matching.keep(need_id, ranking.content) if request.user.account else None
         return answers.shown(request, await _matches(request, ranking, sees, digest))
 
     @get(
@@ -212,7 +163,7 @@ class MatchController(Controller):
         sees = accounts.visibility(request.user)
         offering = await offerings.read(offering_id, sees)
         found = await matching.needs_for(offering, sees, limit=limit)
-        tongue = _tongue(request)
+        tongue = shapes.tongue_of(request)
         asking = await needs.read_many([uuid.UUID(m.need_id) for m in found])
         briefs = {str(need.id): need for need in await disclosure.all_shown(sees, asking)}
         return answers.shown(
@@ -223,7 +174,7 @@ class MatchController(Controller):
                         _need_brief(briefs[entry.need_id], entry.match.distance_m),
                         entry.role,
                         entry.match.score / 100,
-                        _parts(entry.match, tongue),
+                        shapes.parts(entry.match, tongue),
                     )
                     for entry in found
                 ]
@@ -259,6 +210,7 @@ class MatchController(Controller):
                     {"offering_id": offering, "then": then / 100, "now": now / 100}
                     for offering, then, now in again.scores
                 ],
+                [{"then": then / 100, "now": now / 100} for then, now in again.bundles],
             ),
         )
 
@@ -292,11 +244,10 @@ async def _matches(
     sees: accounts.Visibility,
     digest: str | None,
 ) -> MatchesOut:
-    tongue = _tongue(request)
+    tongue = shapes.tongue_of(request)
     shown = {match.offering_id for slot in ranking.slots for match in slot.matches}
     shown |= {out.offering_id for slot in ranking.slots for out in slot.excluded or ()}
-    found = await offerings.read_many([uuid.UUID(identity) for identity in sorted(shown)], sees)
-    briefs = {str(offering.id): offering for offering in await disclosure.all_shown(sees, found)}
+    briefs = await shapes.briefs(shown, sees)
     return MatchesOut([_slot(slot, briefs, tongue) for slot in ranking.slots], digest)
 
 
@@ -308,10 +259,10 @@ def _slot(
     out = SlotOut(
         slot.role,
         [
-            MatchOut(
-                _brief(briefs[match.offering_id], match.distance_m),
+            shapes.MatchOut(
+                shapes.brief(briefs[match.offering_id], match.distance_m),
                 match.score / 100,
-                _parts(match, tongue),
+                shapes.parts(match, tongue),
             )
             for match in slot.matches
             if match.offering_id in briefs
@@ -319,59 +270,16 @@ def _slot(
     )
     if slot.excluded is not None and slot.funnel is not None:
         out.excluded = [
-            ExclusionOut(
-                _brief(briefs[entry.offering_id], None),
-                entry.would_score / 100,
-                [_failure(failure, tongue) for failure in entry.because],
-            )
+            shapes.exclusion(entry, briefs[entry.offering_id], tongue)
             for entry in slot.excluded
             if entry.offering_id in briefs
         ]
         out.excluded_total = slot.excluded_total
-        out.funnel = [FunnelOut(step.gate, step.excluded, step.alone) for step in slot.funnel]
+        out.funnel = shapes.funnel(slot.funnel)
     return out
-
-
-def _brief(offering: offerings.OfferingRecord, distance_m: int | None) -> OfferingBrief:
-    return OfferingBrief(
-        offering.id,
-        offering.kind,
-        offering.title,
-        offering.partner_id,
-        offering.place_id,
-        distance_m,
-        offering.version,
-    )
 
 
 def _need_brief(need: needs.NeedRecord, distance_m: int | None) -> NeedBrief:
     return NeedBrief(
         need.id, need.title, need.service_type, need.place_id, distance_m, need.version
     )
-
-
-def _parts(match: scoring.Match, tongue: language.Language) -> list[PartOut]:
-    return [
-        PartOut(part.part, part.value / 100, part.weight, wording.say_part(part, tongue))
-        for part in match.parts
-    ]
-
-
-def _failure(failure: Failure, tongue: language.Language) -> FailureOut:
-    mend = failure.mend
-    return FailureOut(
-        failure.gate,
-        failure.needed,
-        failure.has,
-        wording.say_failure(failure, tongue),
-        _mend(mend, tongue) if mend else None,
-    )
-
-
-def _mend(mend: Mend, tongue: language.Language) -> MendOut:
-    text = wording.say_mend(mend, tongue)
-    return MendOut(mend.action, mend.target, mend.field, mend.value, text)
-
-
-def _tongue(request: StrictRequest) -> language.Language:
-    return language.choose(request.headers.get("accept-language", ""))

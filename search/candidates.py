@@ -87,9 +87,15 @@ def weights_of(service: ServiceTypeRecord) -> Weights:
 
 
 async def fitting(
-    need: NeedFacts, place: uuid.UUID, slot: values.Slot, sees: accounts.Visibility
+    need: NeedFacts,
+    place: uuid.UUID,
+    slot: values.Slot,
+    sees: accounts.Visibility,
+    *,
+    reach: bool = True,
 ) -> list[OfferingFacts]:
-    """Offerings of the slot's kind and the need's service that may pass every gate.
+    """Offerings of the slot's kind and the need's service that may pass every gate; without
+    `reach`, that one aside.
 
     They are on offer, so whoever asks may see them. What SQL can compare it compares here, each
     time as its gate does or a little wider: the gates decide.
@@ -102,7 +108,7 @@ async def fitting(
     )
     where.add(offerings.PUBLIC)
     where.add(f"NOT {_BLOCKED.format(here)}")
-    _within_reach(where, need, slot, sees)
+    _within_reach(where, need, sees, reach and slot.kind != "space")
     _affordable(where, need, slot)
     lat, lon = _position(where, sees)
     rows = await engine.rows(
@@ -288,9 +294,10 @@ def _position(where: base.Where, sees: accounts.Visibility) -> tuple[str, str]:
 
 
 def _within_reach(
-    where: base.Where, need: NeedFacts, slot: values.Slot, sees: accounts.Visibility
+    where: base.Where, need: NeedFacts, sees: accounts.Visibility, goes: bool
 ) -> None:
-    """Gates radius and reach, a little wider: the distance is taken for less than it is."""
+    """Gates radius and, for what goes there, reach; both a little wider: the distance is taken
+    for less than it is."""
     if need.radius_m is None or need.lat_e6 is None or need.lon_e6 is None:
         return
     around = cells.Around(need.lat_e6, need.lon_e6, need.radius_m)
@@ -309,7 +316,7 @@ def _within_reach(
     )
     square = f"{north} * {north} + {east} * {east}"
     where.add(f"{square} <= CAST({{}} AS double precision)", float(around.reach + astray) ** 2)
-    if slot.kind != "space":
+    if goes:
         reach = f"CAST((o.reach_m + 2) * 9 + {astray} AS double precision)"
         where.add(f"(o.reach_m IS NULL OR {square} <= {reach} * {reach})")
 

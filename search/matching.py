@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from models import accounts, disclosure, needs, offerings, places, services, snapshots, values
-from search import candidates, scoring, turns, whynot
+from search import bundles, candidates, scoring, turns, whynot
 from search.gates import NeedFacts, OfferingFacts
 from search.scoring import Exclusion, Match, Weights
 
@@ -39,12 +39,13 @@ class Compared(Struct, frozen=True):
     match: Match
 
 
-class Content(Struct, frozen=True):
-    """What a snapshot keeps of a ranking: enough to work it out again."""
+class Content(Struct, frozen=True, omit_defaults=True):
+    """What a snapshot keeps of a ranking, or of bundles: enough to work it out again."""
 
     need: NeedFacts
     weights: Weights
     compared: tuple[Compared, ...]
+    bundles: tuple[bundles.Bundle, ...] = ()
 
 
 class Ranking(Struct, frozen=True):
@@ -63,10 +64,11 @@ class NeedMatch(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True):
-    """A stored comparison worked out again: each score then and now."""
+    """A stored comparison worked out again: each score then and now, and each bundle's."""
 
     same: bool
     scores: tuple[tuple[str, int, int], ...]
+    bundles: tuple[tuple[int, int], ...] = ()
 
 
 async def rank(
@@ -95,9 +97,9 @@ async def rank(
     return Ranking(tuple(ranked), Content(need, weights, tuple(compared)))
 
 
-async def keep(need_id: uuid.UUID, ranking: Ranking) -> str:
+async def keep(need_id: uuid.UUID, content: Content) -> str:
     """Store what was compared; the same comparison is stored once. Answers its digest."""
-    return await snapshots.keep(need_id, msgspec.json.encode(ranking.content, order="sorted"))
+    return await snapshots.keep(need_id, msgspec.json.encode(content, order="sorted"))
 
 
 def replay(content: bytes) -> Replay:
@@ -108,16 +110,25 @@ def replay(content: bytes) -> Replay:
         again = scoring.evaluate(kept.need, entry.slot, entry.offering, kept.weights)
         now = again.score if isinstance(again, Match) else -1
         scores.append((entry.offering.id, entry.match.score, now))
-    return Replay(all(then == now for _, then, now in scores), tuple(scores))
+    together = []
+    for bundle in kept.bundles:
+        *each, score = bundles.again(kept.need, kept.weights, bundle)
+        scores += [
+            (member.offering.id, member.match.score, now)
+            for member, now in zip(bundle.members, each, strict=True)
+        ]
+        together.append((bundle.score, score))
+    same = [then == now for *_, then, now in (*scores, *together)]
+    return Replay(all(same), tuple(scores), tuple(together))
 
 
 def homes(content: bytes) -> frozenset[str]:
     """The ids of what a stored comparison knows exactly where it lives: to be shown only to those
     who may know that, too. Whatever lies on its public point tells nobody anything."""
     kept = msgspec.json.decode(content, type=Content)
-    at_home = [kept.need] + [
-        entry.offering for entry in kept.compared if entry.offering.kind in offerings.AT_HOME
-    ]
+    members = [member.offering for bundle in kept.bundles for member in bundle.members]
+    compared = [*(entry.offering for entry in kept.compared), *members]
+    at_home = [kept.need] + [there for there in compared if there.kind in offerings.AT_HOME]
     return frozenset(
         there.id
         for there in at_home

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from models.values import Slot
 from search import gates
-from search.gates import Case, Failure, NeedFacts, OfferingFacts
+from search.gates import Case, Failure, NeedFacts, OfferingFacts, Spot
 
 FULL = 10_000
 UNKNOWN = 5_000
@@ -60,7 +60,10 @@ class Part(Struct, frozen=True):
 
 
 class Match(Struct, frozen=True):
-    """An offering that no gate keeps out; `score` is the parts' weighed mean, rounded down."""
+    """An offering that no gate keeps out; `score` is the parts' weighed mean, rounded down.
+
+    `distance_m` is how far it has to go: from the need, or in a bundle to the space.
+    """
 
     offering_id: str
     score: int
@@ -84,13 +87,19 @@ Key = tuple[int, int, str]
 
 
 def evaluate(
-    need: NeedFacts, slot: Slot, offering: OfferingFacts, weights: Weights, explain: bool = False
+    need: NeedFacts,
+    slot: Slot,
+    offering: OfferingFacts,
+    weights: Weights,
+    explain: bool = False,
+    spots: tuple[Spot, ...] = (),
 ) -> Match | Exclusion:
     """The offering for this slot of the need: a match with its reasons, or what keeps it out.
 
-    `explain` adds to an exclusion the values compared and the smallest change for each gate.
+    `explain` adds to an exclusion the values compared and the smallest change for each gate. With
+    `spots` it is to serve at these spaces: its reach and its distance are measured to them.
     """
-    case = gates.case_of(need, slot, offering)
+    case = gates.case_of(need, slot, offering, spots)
     shut = gates.failing(case)
     if shut:
         because = gates.why(case, shut) if explain else ()
@@ -98,10 +107,12 @@ def evaluate(
     parts = []
     for name, value in PARTS.items():
         code, values = _SAID[name](case, weights)
+        if spots and code in _AT_SPACE:
+            code += ".space"
         weight: int = getattr(weights, name)
         parts.append(Part(name, value(case, weights), weight, code, values))
     score = sum(part.value * part.weight for part in parts) // _weighed(weights)[1]
-    return Match(offering.id, score, case.distance_m, tuple(parts))
+    return Match(offering.id, score, case.travel_m, tuple(parts))
 
 
 def rank_key(need: NeedFacts, slot: Slot, offering: OfferingFacts, weights: Weights) -> Key | None:
@@ -113,7 +124,7 @@ def rank_key(need: NeedFacts, slot: Slot, offering: OfferingFacts, weights: Weig
     case = gates.case_of(need, slot, offering)
     if not gates.passes(case):
         return None
-    return _key(_score(case, weights), case.distance_m, offering.id)
+    return _key(_score(case, weights), case.travel_m, offering.id)
 
 
 def sort_key(match: Match) -> Key:
@@ -131,6 +142,18 @@ def _score(case: Case, weights: Weights) -> int:
     for value, weight in weighed:
         total += value(case, weights) * weight
     return total // weight_of_all
+
+
+def but_distance(case: Case, weights: Weights) -> int:
+    """What all the other parts add, times their weights: the same wherever the offering serves."""
+    weighed, _ = _weighed(weights)
+    return sum(value(case, weights) * weight for value, weight in weighed if value is not _distance)
+
+
+def at_distance(rest: int, metres: int | None, need: NeedFacts, weights: Weights) -> int:
+    """The score from `but_distance` and how far the offering has to go."""
+    near = _nearness(metres, need.radius_m, weights.half_m)
+    return (rest + near * weights.distance) // _weighed(weights)[1]
 
 
 @lru_cache(maxsize=256)
@@ -167,16 +190,19 @@ def _halved(metres: int, half_m: int) -> int:
 
 
 def _distance(case: Case, weights: Weights) -> int:
+    return _nearness(case.travel_m, case.need.radius_m, weights.half_m)
+
+
+def _nearness(metres: int | None, radius: int | None, half_m: int) -> int:
     """Halves every `half_m`: full at 0 m, and lowered so that it is 0 at the radius."""
-    metres, radius = case.distance_m, case.need.radius_m
     if metres is None:
         return UNKNOWN
-    near = _halved(metres, weights.half_m)
+    near = _halved(metres, half_m)
     if radius is None:
         return FULL * near >> 30
     if metres >= radius:
         return 0 if metres else FULL
-    edge = _halved(radius, weights.half_m)
+    edge = _halved(radius, half_m)
     return FULL * (near - edge) // (_ONE - edge) if edge < _ONE else FULL
 
 
@@ -272,12 +298,14 @@ PARTS: Mapping[str, _Value] = MappingProxyType(
 # What each part was worked out from
 
 _Said = tuple[str, dict[str, Any]]
+# What is said of the distance in a bundle, where it is to the space: `distance.space`.
+_AT_SPACE = frozenset({"distance", "distance.anywhere"})
 
 
 def _say_distance(case: Case, weights: Weights) -> _Said:
-    if case.distance_m is None:
+    if case.travel_m is None:
         return "distance.unknown", {}
-    values = {"distance_m": case.distance_m, "half_m": weights.half_m}
+    values = {"distance_m": case.travel_m, "half_m": weights.half_m}
     if case.need.radius_m is None:
         return "distance.anywhere", values
     return "distance", values | {"radius_m": case.need.radius_m}

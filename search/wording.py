@@ -5,9 +5,10 @@ One template per code, gate and action; placeholders take the values of the part
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from models.values import Bilingual
 from search.gates import Failure, Mend
 from search.scoring import Part
 
@@ -22,6 +23,14 @@ PARTS: Mapping[str, _Text] = {
     "distance.anywhere": (
         "相距{distance_m}米；每{half_m}米减半",
         "{distance_m} m away; halves every {half_m} m",
+    ),
+    "distance.space": (
+        "距场地{distance_m}米；0米满分，{radius_m}米为零分",
+        "{distance_m} m from the space; full marks at 0 m, none at {radius_m} m",
+    ),
+    "distance.anywhere.space": (
+        "距场地{distance_m}米；每{half_m}米减半",
+        "{distance_m} m from the space; halves every {half_m} m",
     ),
     "distance.unknown": ("位置未知", "position unknown"),
     "time.whole": ("所需时间全部有空（{asked}分钟）", "free for all of the {asked} min asked for"),
@@ -165,6 +174,37 @@ MENDS: Mapping[str, _Text] = {
     "free_up": ("腾出{minutes}分钟：{times}", "free up {minutes} min: {times}"),
 }
 
+GATES: Mapping[str, _Text] = {
+    "kind": ("类别不符", "another kind"),
+    "status": ("未启用或未接纳", "not active or not admitted"),
+    "blocked": ("已屏蔽", "blocked here"),
+    "contacts": ("联系次数已满", "asked often enough this week"),
+    "service": ("不提供该服务", "another service"),
+    "radius": ("太远", "too far away"),
+    "reach": ("不来这么远", "does not come so far"),
+    "features": ("缺少设施", "lacks features"),
+    "language": ("语言不通", "speaks another language"),
+    "budget": ("超出预算", "over the budget"),
+    "load": ("每周时间不足", "no hours left in the week"),
+    "capacity": ("容量不足", "too small or full"),
+    "credentials": ("缺少有效资质", "no valid licence"),
+    "time": ("时间不合", "not free then"),
+}
+
+UNFILLED: Mapping[str, _Text] = {
+    "nobody": (
+        "角色{role}空缺：附近没有这类资源",
+        "unfilled role: {role}, because nobody nearby offers anything of the kind",
+    ),
+    "none": ("角色{role}空缺：{shut}", "unfilled role: {role}, because {shut}"),
+    "few": (
+        "角色{role}人数不足：需要{wanted}，只有{found}；{shut}",
+        "unfilled role: {role}, because it takes {wanted} and only {found} fit; {shut}",
+    ),
+    "gate": ("{gate}（{count}）", "{gate} ({count})"),
+    "nearest": ("{because}。最接近的是{title}：{text}", "{because}. Nearest is {title}: {text}"),
+}
+
 _WORDS: Mapping[str, _Text] = {
     "space": ("场地", "space"),
     "merchant": ("商户", "merchant"),
@@ -213,6 +253,41 @@ def say_mend(mend: Mend, language: Language) -> str:
     """The smallest change that would do: `open 30 min earlier: Mon-Fri 06:30-07:00`."""
     own = mend.value if isinstance(mend.value, dict) else {}
     return _say(MENDS[mend.action], {**own, **mend.values, "value": mend.value}, language)
+
+
+def say_unfilled(
+    role: str,
+    wanted_found: tuple[int, int],
+    shut: Sequence[tuple[str, int]],
+    nearest: tuple[Bilingual, Sequence[Failure]] | None,
+    language: Language,
+) -> str:
+    """Why nobody fills a role: how many each gate keeps out, most first, who is nearest to it,
+    and what would let them in."""
+    at = _at(language)
+    (wanted, found), code = wanted_found, "none"
+    if found:
+        code = "few"
+    elif not shut:
+        code = "nobody"
+    gates = [
+        UNFILLED["gate"][at].format(gate=GATES[gate][at], count=count)
+        for gate, count in shut[:_SHOWN_AT_MOST]
+    ]
+    text = UNFILLED[code][at].format(
+        role=role, wanted=wanted, found=found, shut=("、", ", ")[at].join(gates)
+    )
+    if nearest is None:
+        return text
+    title, because = nearest
+    reasons = [
+        say_failure(failure, language)
+        + (f" → {say_mend(failure.mend, language)}" if failure.mend else "")
+        for failure in because
+    ]
+    return UNFILLED["nearest"][at].format(
+        because=text, title=(title.zh, title.en)[at], text=("；", "; ")[at].join(reasons)
+    )
 
 
 def _say(template: _Text, values: Mapping[str, Any], language: Language) -> str:

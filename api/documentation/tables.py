@@ -149,7 +149,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "parent": {"description": "Only directly below this place."},
     "slug": {"description": "Only the place with this slug."},
     "partner": {"description": "Only of this partner."},
-    "include": {"description": "`excluded` adds who was left out, why, and what would mend it."},
+    "include": {
+        "description": "`excluded` adds who was left out, why, and what would mend it; `bundles`,"
+        " in a preview, who can fill all roles together. Repeat it for both."
+    },
     "tag": {"description": "Only with one of these features.", "items": _SLUG},
     "community": {"description": "Only in these communities, by slug.", "items": _SLUG},
     "weekday": {

@@ -15,6 +15,7 @@ from search.gates.reasons import Failure, Mend, why
 from search.gates.rules import (
     GATES,
     Case,
+    Spot,
     asked,
     case_of,
     coverage,
@@ -23,7 +24,9 @@ from search.gates.rules import (
     left,
     passes,
     per_year,
+    reaches,
     spoken,
+    travel_m,
     weekly_minutes,
 )
 from search.gates.sieve import BITS, Glance, Sieve
@@ -39,6 +42,7 @@ __all__ = [
     "NeedFacts",
     "OfferingFacts",
     "Sieve",
+    "Spot",
     "apply_mend",
     "asked",
     "case_of",
@@ -49,7 +53,9 @@ __all__ = [
     "left",
     "passes",
     "per_year",
+    "reaches",
     "spoken",
+    "travel_m",
     "weekly_minutes",
     "why",
 ]

@@ -92,8 +92,8 @@ def _radius(case: Case) -> Iterator[Failure]:
 
 
 def _reach(case: Case) -> Iterator[Failure]:
-    mend = Mend("extend_reach", "offering", "reach_m", case.distance_m)
-    yield Failure("reach", "reach", case.distance_m, case.offering.reach_m, mend)
+    mend = Mend("extend_reach", "offering", "reach_m", case.travel_m)
+    yield Failure("reach", "reach", case.travel_m, case.offering.reach_m, mend)
 
 
 def _features(case: Case) -> Iterator[Failure]:

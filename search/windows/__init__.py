@@ -23,6 +23,7 @@ from search.windows.calendar import (
     horizon,
     is_open,
     occurrences,
+    open_hours,
     surely_open,
 )
 from search.windows.civil import clock, end_of_day, length, local_date, start_of_day
@@ -58,6 +59,7 @@ __all__ = [
     "may_cover",
     "missing_openings",
     "occurrences",
+    "open_hours",
     "peak",
     "start_of_day",
     "subtract",

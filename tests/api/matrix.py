@@ -412,6 +412,7 @@ ROWS: dict[str, Row] = {
     "PATCH /v1/needs/{need_id}": Row(STAFF, "need", _json({})),
     "DELETE /v1/needs/{need_id}": Row(STAFF, "need"),
     "GET /v1/needs/{need_id}/matches": Row(EVERYBODY, "need"),
+    "GET /v1/needs/{need_id}/bundles": Row(EVERYBODY, "need"),
     "GET /v1/needs/{need_id}/consent": Row(STAFF, "consented need"),
     "POST /v1/needs/{need_id}/consent/withdraw": Row(STAFF, "consented need"),
     "GET /v1/snapshots/{digest}": MISSING,

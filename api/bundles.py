@@ -1,0 +1,176 @@
+"""Who can fill all the roles of a need together, in one time window; and what is missing."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+from litestar import Controller, Response, get
+from litestar.params import FromPath, QueryParameter
+from msgspec import Struct
+
+from api import answers, language, shapes
+from api.requests import StrictRequest
+from models import accounts, disclosure, needs, offerings, places, values
+from search import bundles, bundling, candidates, matching, windows, wording
+
+USUALLY = 5
+Limit = Annotated[
+    int, QueryParameter(name="limit", ge=1, le=20, description="Bundles to answer, 1 to 20.")
+]
+# Of a time with many gaps so many pieces are told.
+_PIECES = 60
+
+
+class MemberOut(Struct):
+    """Who fills a role. `score` and its parts, and `distance_m`, are measured to the bundle's
+    space, where there is one."""
+
+    role: str
+    offering: shapes.OfferingBrief
+    score: float
+    parts: list[shapes.PartOut]
+
+
+class SharedOut(Struct):
+    """The time in which a bundle is complete: the `windows` of the need, or of their `asked`
+    minutes so many; `times` are then the first 60 pieces, as `[start, end]`, else null."""
+
+    windows: tuple[values.Window, ...]
+    asked: int
+    minutes: int
+    times: list[tuple[str, str]] | None
+
+
+class BundleOut(Struct):
+    """Offerings that fill every role together. `score` is the mean of the roles' mean scores."""
+
+    score: float
+    window: SharedOut
+    members: list[MemberOut]
+
+
+class UnfilledOut(Struct):
+    """A role that `found` offerings can take and `wanted` are needed for.
+
+    `funnel` counts who was looked at and kept out by which gate, `nearest` is who lacks least.
+    """
+
+    role: str
+    because: str
+    wanted: int
+    found: int
+    excluded_total: int
+    funnel: list[shapes.FunnelOut]
+    nearest: shapes.ExclusionOut | None
+
+
+class BundlesOut(Struct):
+    """The best bundles, or what keeps the roles from being filled. `snapshot` names what was
+    compared, where it is kept: for a caller who has signed in."""
+
+    bundles: list[BundleOut]
+    unfilled: list[UnfilledOut]
+    snapshot: str | None
+
+
+class BundleController(Controller):
+    """Everybody a need takes, at once."""
+
+    path = "/v1"
+    tags = ("matches",)
+
+    @get(
+        "/needs/{need_id:uuid}/bundles",
+        operation_id="bundle_need",
+        summary="Who can fill all roles of a need together",
+    )
+    async def bundles(
+        self, request: StrictRequest, need_id: FromPath[uuid.UUID], limit: Limit = USUALLY
+    ) -> Response[BundlesOut]:
+        """The best bundles: one offering or more for each slot, all in one time window, within the
+        budget together, at a space that has what they require and that they reach, nobody in two
+        roles. No two bundles share more than half of their members. Where there is none,
+        `unfilled` says which role nobody can take and why, or what keeps them from going
+        together. Homes are compared as in the matches."""
+        sees = accounts.visibility(request.user)
+        need = await disclosure.shown(sees, await needs.read(need_id, sees))
+        place = await places.read(need.place_id)
+        facts = candidates.need_facts(need, place.timezone)
+        found = await bundling.bundle(facts, need.place_id, need.slots, sees, limit=limit)
+        # An anonymous read leaves nothing behind.
+        digest = await matching.keep(need_id, found.content) if request.user.account else None
+        told = await answer(request, need.windows, found, sees, digest)
+        return answers.shown(request, told)
+
+
+async def answer(
+    request: StrictRequest,
+    asked: tuple[values.Window, ...],
+    found: bundling.Bundling,
+    sees: accounts.Visibility,
+    digest: str | None,
+) -> BundlesOut:
+    """What was found, in words."""
+    tongue = shapes.tongue_of(request)
+    shown = {member.offering.id for bundle in found.bundles for member in bundle.members}
+    shown |= {out.offering_id for short in found.short for out in short.ranking.excluded or ()}
+    briefs = await shapes.briefs(shown, sees)
+    return BundlesOut(
+        [
+            _bundle(bundle, asked, briefs, tongue)
+            for bundle in found.bundles
+            if all(member.offering.id in briefs for member in bundle.members)
+        ],
+        [_unfilled(short, briefs, tongue) for short in found.short],
+        digest,
+    )
+
+
+def _bundle(
+    bundle: bundles.Bundle,
+    asked: tuple[values.Window, ...],
+    briefs: dict[str, offerings.OfferingRecord],
+    tongue: language.Language,
+) -> BundleOut:
+    members = [
+        MemberOut(
+            member.slot.role,
+            shapes.brief(briefs[member.offering.id], member.match.distance_m),
+            member.match.score / 100,
+            shapes.parts(member.match, tongue),
+        )
+        for member in bundle.members
+    ]
+    shared, times = bundle.shared, None
+    if shared.minutes < shared.asked:
+        zone = asked[0].timezone
+        times = [
+            (windows.clock(start, zone), windows.clock(end, zone))
+            for start, end in shared.times[:_PIECES]
+        ]
+    window = SharedOut(asked, shared.asked, shared.minutes, times)
+    return BundleOut(bundle.score / 100, window, members)
+
+
+def _unfilled(
+    short: bundling.Short, briefs: dict[str, offerings.OfferingRecord], tongue: language.Language
+) -> UnfilledOut:
+    ranked = short.ranking
+    nearest = next((entry for entry in ranked.excluded or () if entry.offering_id in briefs), None)
+    offering = briefs[nearest.offering_id] if nearest else None
+    return UnfilledOut(
+        ranked.role,
+        wording.say_unfilled(
+            ranked.role,
+            (short.wanted, short.found),
+            [(step.gate, step.excluded) for step in ranked.funnel or ()],
+            (offering.title, nearest.because) if nearest and offering else None,
+            tongue,
+        ),
+        short.wanted,
+        short.found,
+        ranked.excluded_total or 0,
+        shapes.funnel(ranked.funnel or ()),
+        shapes.exclusion(nearest, offering, tongue) if nearest and offering else None,
+    )

@@ -1,0 +1,31 @@
+"""Bundles: who can fill all the roles of a need together, in one time window.
+
+`problem` puts every offering before the gates of its slot, `choosing` finds the best that go
+together, `found` scores and explains them. Pure: values in, values out, integers only.
+
+The joint rules: everybody serves at the space (what they require of one is there, it is within
+their reach, and their distance is measured to it); the sum of the prices is within the budget;
+a person or a partner fills one role; all are free at the same time, for the share of each window
+that the need asks for. Members of a `rota` share the time, so they count as one.
+"""
+
+from search.bundles.choosing import RULES, Chosen, Rule, Search
+from search.bundles.found import Bundle, Member, Shared, again, score, top
+from search.bundles.problem import Candidate, Problem, Role, prepare
+
+__all__ = [
+    "RULES",
+    "Bundle",
+    "Candidate",
+    "Chosen",
+    "Member",
+    "Problem",
+    "Role",
+    "Rule",
+    "Search",
+    "Shared",
+    "again",
+    "prepare",
+    "score",
+    "top",
+]
