@@ -158,7 +158,8 @@ class OfferingController(Controller):
 
         async def verified() -> offerings.OfferingRecord:
             await partners.verify(credential_id, verifier)
-            return await _shown(request, offerings.read(offering_id))
+            sees = accounts.visibility(request.user)
+            return await disclosure.shown(sees, await offerings.read(offering_id, sees))
 
         return await answers.once(request, verified, status=200)
 

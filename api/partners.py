@@ -124,7 +124,8 @@ class PartnerController(Controller):
 
         async def verified() -> partners.PartnerRecord:
             await partners.verify(credential_id, verifier)
-            return await _shown(request, partners.read(partner_id))
+            sees = accounts.visibility(request.user)
+            return await disclosure.shown(sees, await partners.read(partner_id, sees))
 
         return await answers.once(request, verified, status=200)
 

@@ -1,0 +1,175 @@
+"""No query goes round `accounts.Visibility`, and no handler reads with the program's own eyes.
+
+Every function that reads a scoped table (one that belongs to a place, a partner, a need or an
+offering) restricts its query to what somebody sees, or stands here with the reason why not.
+"""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests import scoping
+
+# Reads that ask nobody's visibility: why, and which.
+UNRESTRICTED = {
+    "finds out who is calling and what their roles allow": """
+        accounts.callers.holder accounts.keys.caller_of_key accounts.sessions.caller_of
+        accounts.roles._held accounts.roles.end_lent_by accounts.people._standpoints
+        accounts.invitations.newcomer accounts.limits.sweep""",
+    "asks whether something is there, and tells nothing else of it": """
+        base.refer accounts.roles.refer_seat offerings._insert partners._blocked""",
+    "belongs to a record that was read before, by whoever may": """
+        accounts.roles.read_role needs.consent_of needs.read_many partners.credentials_of
+        partners.state_credentials candidates._held candidates.by_place""",
+    "is of the account's own, or asks for the rest itself": """
+        people._rows people._intake people._erase_partners people._erase_needs partners.reveal""",
+    "keeps the chain of the audit trail; `browse` is handed its condition": """
+        audit.browse audit._chunk audit._hash_of audit._end audit.flaws""",
+    "compares and counts what is public": "coverage.of candidates.fitting",
+    "counts, for the program itself": "candidates._looked_at sync._count",
+    "makes documents, which say who may find them": """
+        search.needs.operations search.offerings.operations sync._everything sync._operations""",
+    "is addressed by what it contains; the handler asks for its need": "snapshots.read",
+}
+# Calls of those from handlers: what makes each of them right.
+HANDED_ON = {
+    ("audit.list_acts", "audit.browse"): "with the condition of the caller's visibility",
+    ("auth._caller", "accounts.caller_of"): "who is calling",
+    ("auth._caller", "accounts.caller_of_key"): "who is calling",
+    ("keys.make", "accounts.holder"): "the caller's own roles",
+    ("roles._require_grant", "accounts.holder"): "the caller's own roles",
+    ("roles.accept", "accounts.newcomer"): "whoever holds the invitation",
+    ("matches._snapshot", "snapshots.read"): "whoever may read its need, asked next",
+    ("matches._snapshot", "offerings.read_many"): "only to see whether all may be known",
+    ("matches.needs_for", "needs.read_many"): "those that open_for has shown",
+    ("needs.consent", "needs.consent_of"): "of a need of the caller's own place",
+    ("partners.reveal", "partners.reveal"): "of a partner that was read, and audited",
+    ("places.coverage", "coverage.of"): "public numbers",
+}
+PROGRAM = [
+    module
+    for module in scoping.modules("models", "search", "api")
+    if not module.name.startswith("models.demo")
+]
+FUNCTIONS = [function for module in PROGRAM for function in module.functions]
+
+
+def unrestricted(functions: list[scoping.Function]) -> list[scoping.Function]:
+    """Those that read scoped rows without asking what anybody sees."""
+    return [function for function in functions if function.reads and not function.restricts]
+
+
+def _allowed(function: scoping.Function) -> bool:
+    return any(
+        f".{function.name}".endswith(f".{name}")
+        for names in UNRESTRICTED.values()
+        for name in names.split()
+    )
+
+
+def blind_calls(functions: list[scoping.Function]) -> list[tuple[str, str]]:
+    """Calls that read scoped rows with other eyes than the caller's: (from, to), short names."""
+    eyes = {_short(f): f.parameters.index("sees") for f in FUNCTIONS if "sees" in f.parameters}
+    without = {_short(f) for f in unrestricted(FUNCTIONS) if "sees" not in f.parameters}
+    found = []
+    for function in functions:
+        for call in function.own_calls:
+            to = scoping.callee(call, function.module)
+            if to in without or (to in eyes and not _with_eyes(function, call, eyes[to])):
+                found.append((_short(function), to))
+    return found
+
+
+def _with_eyes(function: scoping.Function, call: ast.Call, position: int) -> bool:
+    """Whether a call hands on what a caller sees: worked out there, or a `sees` of its own."""
+    given = [keyword.value for keyword in call.keywords if keyword.arg == "sees"]
+    given += call.args[position : position + 1]
+    return any(
+        ast.unparse(value).startswith("accounts.visibility(request.user")
+        or (ast.unparse(value) == "sees" and function.knows_sees)
+        for value in given
+    )
+
+
+def _short(function: scoping.Function) -> str:
+    """As others call it: `needs.read`, `accounts.browse_roles`."""
+    _, *packages, name = function.name.split(".")
+    package = "accounts" if packages[0] == "accounts" and len(packages) > 1 else packages[-1]
+    return f"{package}.{name}"
+
+
+def test_every_read_of_scoped_rows_asks_what_the_caller_sees() -> None:
+    """X8."""
+    round_it = [
+        (function.name, function.reads)
+        for function in unrestricted(FUNCTIONS)
+        if not _allowed(function)
+    ]
+    assert round_it == [], "restrict the query with the caller's Visibility"
+
+
+def test_every_exception_is_still_needed() -> None:
+    used = {f".{function.name}" for function in unrestricted(FUNCTIONS)}
+    for names in UNRESTRICTED.values():
+        for name in names.split():
+            assert any(one.endswith(f".{name}") for one in used), name
+    assert set(HANDED_ON) <= set(blind_calls(FUNCTIONS))
+
+
+def test_every_handler_reads_with_the_eyes_of_its_caller() -> None:
+    """X8."""
+    handlers = [function for function in FUNCTIONS if function.module.name.startswith("api.")]
+    assert set(blind_calls(handlers)) - set(HANDED_ON) == set(), "pass visibility(request.user)"
+
+
+def test_nobody_but_the_models_has_the_eyes_of_the_program() -> None:
+    for module in PROGRAM:
+        if not module.name.startswith("models."):
+            names = {n.attr for n in ast.walk(module.tree) if isinstance(n, ast.Attribute)}
+            assert "EVERYTHING" not in names, module.name
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'await engine.fetch("SELECT * FROM need WHERE id = $1", one)',
+        'await engine.fetch(f"SELECT * FROM need WHERE {where}", *where.args)',
+        'await engine.fetch(f"{_SELECT} WHERE o.id = $1", one)',
+        'await engine.fetch(f"SELECT 1 FROM {table}")',
+        "await engine.fetch(_QUERIES[one])",
+        'await engine.fetch("SELECT 1 FROM place l" " JOIN partner p ON p.place = l.id")',
+        "await needs.Need.select().where(needs.Need.id == one)",
+        "await Need.objects()",
+    ],
+)
+def test_a_query_that_goes_round_is_seen(body: str) -> None:
+    source = f"""
+_SELECT = "SELECT o.* FROM offering o"
+_QUERIES = {{"all": ("SELECT * FROM need", None)}}
+async def found(one):
+    return {body}
+"""
+    module = scoping.module("models.needs", source)
+    assert unrestricted(module.functions) == module.functions
+    restricted = source.replace("    return", '    sees.restrict(where, "1 = 0")\n    return')
+    assert unrestricted(scoping.module("models.needs", restricted).functions) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "is_blind"),
+    [
+        ("needs.read(one)", True),
+        ("needs.read(one, accounts.EVERYTHING)", True),
+        ("needs.read(one, sees)", True),
+        ("needs.browse(sees=accounts.Visibility(), limit=1)", True),
+        ("needs.consent_of(one)", True),
+        ("needs.read(one, accounts.visibility(request.user))", False),
+        ("needs.browse(sees=accounts.visibility(request.user), limit=1)", False),
+    ],
+)
+def test_a_handler_that_reads_with_other_eyes_is_seen(call: str, is_blind: bool) -> None:
+    source = f"async def read(self, request, one):\n    return await {call}\n"
+    handler = scoping.module("api.needs", source).functions
+    assert bool(blind_calls(handler)) == is_blind
