@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     command("migrate", run_migrations, "Bring the database up to date.")
     sub = command("demo", load_demo, "Load the demo town into an empty database.")
     sub.add_argument("--reset", action="store_true", help="Empty a demo database first.")
+    sub.add_argument(
+        "--city",
+        type=_offerings,
+        metavar="N",
+        help="Instead of the town, a synthetic city of so many offerings.",
+    )
     command("reindex", reindex, "Build the search index anew and swap it in.")
     command("work", work, "Carry changes to a Meilisearch server, apart from the API.")
     command("search-setup", set_up_search, "Make the key for a Meilisearch server and print it.")
@@ -98,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     command("doctor", examine, "Say what is configured, what answers, and what is pending.")
     command("settings", print_settings, "Print .env.example.")
     return parser
+
+
+def _offerings(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= demo.MOST):
+        raise argparse.ArgumentTypeError(f"a number of offerings from 1 to {demo.MOST}")
+    return int(text)
 
 
 def _help(name: str) -> str:
@@ -256,7 +268,8 @@ def run_migrations(options: settings.Settings, _: Any) -> int:
 
 
 def load_demo(options: settings.Settings, given: Any) -> int:
-    """Load the demo town; with --reset, empty a demo database first."""
+    """Load the demo town, or with --city a synthetic city; with --reset, empty a demo database
+    first."""
     if options.in_production:
         raise Trouble("the demo's password is known to everybody; MODE=development has a demo")
 
@@ -272,12 +285,17 @@ def load_demo(options: settings.Settings, given: Any) -> int:
                     ) from None
             if not await demo.wanted():
                 raise Trouble("the database is not empty; use an empty one, or demo --reset")
-            with progress.shown("Loading the demo town") as report:
-                await demo.load(report)
+            if given.city:
+                with progress.shown("Settling the city") as report:
+                    await demo.settle(given.city, report)
+            else:
+                with progress.shown("Loading the demo town") as report:
+                    await demo.load(report)
 
     _make_directory(options.data)
     asyncio.run(run())
-    print(f"The demo town is there. Password {demo.PASSWORD}: {', '.join(demo.LOGINS)}")
+    what = f"A city of {given.city:,} offerings" if given.city else "The demo town"
+    print(f"{what} is there. Password {demo.PASSWORD}: {', '.join(demo.LOGINS)}")
     return 0
 
 

@@ -213,7 +213,7 @@ async def post(draft: NeedDraft, posted_by: uuid.UUID) -> NeedRecord:
                 version=1,
                 created_at=moment,
                 updated_at=moment,
-                **_columns(draft),
+                **columns(draft),
             )
         )
         agreed = await _record(need_id, draft, posted_by)
@@ -300,7 +300,7 @@ async def change(need: NeedRecord, change: NeedChange) -> NeedRecord:
         raise errors.Refusal("wrong_state", has=need.status, needed="draft | open")
     draft = await complete(NeedDraft(**(as_draft(need) | base.given(change))))
     async with engine.unit_of_work() as work:
-        await base.update(Need, need, _columns(draft))
+        await base.update(Need, need, columns(draft))
         await outbox.append(work, "need.changed", need.id, place=need.place_id)
         return await read(need.id)
 
@@ -407,7 +407,8 @@ def shape(row: dict[str, Any]) -> NeedRecord:
     )
 
 
-def _columns(draft: NeedDraft) -> dict[str, Any]:
+def columns(draft: NeedDraft) -> dict[str, Any]:
+    """What a draft sets of its row."""
     return {
         "title_zh": draft.title.zh,
         "title_en": draft.title.en,

@@ -237,7 +237,7 @@ async def change(offering: OfferingRecord, change: OfferingChange) -> OfferingRe
     async with engine.unit_of_work() as work:
         if "service_types" in given:
             await services.refer("service_types", draft.service_types)
-        await base.update(Offering, offering, _columns(draft))
+        await base.update(Offering, offering, columns(draft))
         await _index(offering.id, draft)
         if "credentials" in given:
             await partners.state_credentials(offering.partner_id, offering.id, draft.credentials)
@@ -364,7 +364,7 @@ async def _insert(draft: OfferingDraft) -> uuid.UUID:
             version=1,
             created_at=moment,
             updated_at=moment,
-            **_columns(draft),
+            **columns(draft),
         )
     )
     await _index(offering_id, draft)
@@ -395,7 +395,8 @@ def _cell(location: values.Point | None) -> int | None:
     return cell(values.micro(location.lat), values.micro(location.lon))
 
 
-def _columns(draft: OfferingDraft) -> dict[str, Any]:
+def columns(draft: OfferingDraft) -> dict[str, Any]:
+    """What a draft sets of its row."""
     return {
         "title_zh": draft.title.zh,
         "title_en": draft.title.en,

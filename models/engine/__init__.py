@@ -33,11 +33,12 @@ Tables need no `db=`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 from piccolo.table import Table
 
+from models.engine import bulk
 from models.engine.errors import (
     CONFLICTS,
     PASSING,
@@ -62,6 +63,7 @@ __all__ = [
     "TransactionFailed",
     "UnitOfWork",
     "Work",
+    "copy",
     "current",
     "execute",
     "fetch",
@@ -126,6 +128,11 @@ def rows(sql: str, *args: Any) -> Awaitable[list[tuple[Any, ...]]]:
 def execute(sql: str, *args: Any) -> Awaitable[None]:
     """One statement without an answer, on the current engine."""
     return current().execute(sql, *args)
+
+
+def copy(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Awaitable[None]:
+    """Very many rows into a table at once, on the current engine: see `bulk.copy`."""
+    return bulk.copy(current(), table, columns, rows)
 
 
 def in_transaction() -> bool:

@@ -89,7 +89,7 @@ class Postgres(PostgresEngine):
         await self._run(sql, args)
 
     async def open_work(self) -> Work:
-        pool = self._require_pool()
+        pool = self.require_pool()
         work = PostgresWork(self, pool, await _acquire(pool))
         await work.begin()
         return work
@@ -117,14 +117,15 @@ class Postgres(PostgresEngine):
         work = joined(self)
         if work is not None:
             return await work.statement(sql, args)
-        pool = self._require_pool()
+        pool = self.require_pool()
         connection = await _acquire(pool)
         try:
             return await _fetch(connection, sql, args)
         finally:
             await pool.release(connection)
 
-    def _require_pool(self) -> asyncpg.Pool:
+    def require_pool(self) -> asyncpg.Pool:
+        """The open pool; refuses with DatabaseClosed before `start` and after `close`."""
         if self.pool is None:
             raise DatabaseClosed("call start() first, and ask nothing after close()")
         return self.pool

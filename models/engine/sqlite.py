@@ -79,10 +79,10 @@ class SQLite(SQLiteEngine):
                 if self._exclusive:
                     self._lock = LockFile(Path(f"{path}.lock"))
                     undo.callback(self._unlock)
-                writing = _connect(path)
+                writing = connect(path)
                 undo.callback(writing.close)
                 self._readers = Readers(
-                    lambda: _connect(path, read=True), READER_THREADS, self._loop
+                    lambda: connect(path, read=True), READER_THREADS, self._loop
                 )
             except (sqlite3.Error, OSError) as problem:
                 raise DatabaseUnavailable(
@@ -149,7 +149,7 @@ class SQLite(SQLiteEngine):
 
     async def _run_alone(self, sql: str, args: Sequence[Any]) -> Result:
         """For Piccolo's `run_sync`, which runs a loop of its own in another thread."""
-        connection = _connect(Path(self.path))
+        connection = connect(Path(self.path))
         try:
             return readers.run(connection, sql, args)
         finally:
@@ -220,7 +220,8 @@ def _dicts(result: Result) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _connect(path: Path, *, read: bool = False) -> sqlite3.Connection:
+def connect(path: str | Path, *, read: bool = False) -> sqlite3.Connection:
+    """A connection as the engine uses them; whoever opens it closes it."""
     connection = sqlite3.connect(
         path,
         detect_types=0,
