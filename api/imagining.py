@@ -103,6 +103,7 @@ class WhatIfController(Controller):
         open needs; for more, ask for a smaller place."""
         lineage = await places.ancestors(data.place_id)
         await accounts.require(request.user, accounts.DECIDERS, place_lineage=lineage)
+        await base.refer("place_id", places.Place, data.place_id)
         changes = await _changes(request, data)
         ((count,),) = await engine.rows(
             "SELECT count(*) FROM need WHERE status = 'open' AND place IN"

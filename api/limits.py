@@ -37,6 +37,8 @@ OPERATIONS: dict[str, Name] = {
     "bundle_need": "search",
     "preview_need": "search",
     "replay_snapshot": "search",
+    "what_if": "search",
+    "propose_plan": "search",
 }
 # For whoever watches over the service: if these were refused, it would be taken for dead.
 FREE = frozenset({"livez", "readyz"})

@@ -93,7 +93,8 @@ class Endpoint(Struct, frozen=True):
     @property
     def once(self) -> bool:
         """A POST that takes an Idempotency-Key (`answers.once`)."""
-        return self.wraps and self.method == "post" and self.guarded
+        keeps = self.name not in tables.KEEP_NOTHING
+        return self.wraps and self.method == "post" and self.guarded and keeps
 
     @property
     def description(self) -> str:

@@ -8,7 +8,11 @@ from api import limits
 from api.documentation import endpoints, examples, schemas, tables
 
 Json = dict[str, Any]
-_DONE = {201: "Made.", 204: "Done; there is nothing to say."}
+_DONE = {
+    201: "Made.",
+    202: "Taken on; ask its address how far it is.",
+    204: "Done; there is nothing to say.",
+}
 
 
 def of(endpoint: endpoints.Endpoint, known: schemas.Schemas, shown: examples.Examples) -> Json:
@@ -120,7 +124,7 @@ def _responses(
 def _headers(endpoint: endpoints.Endpoint, status: int) -> Json:
     named = {
         "ETag": endpoint.conditional or endpoint.versioned or endpoint.name in tables.OTHER_TAGS,
-        "Location": status == 201 and endpoint.versioned,
+        "Location": status in (201, 202) and endpoint.versioned,
     }
     return {
         name: {"$ref": f"#/components/headers/{name}"} for name, there in named.items() if there

@@ -29,6 +29,9 @@ TAGS: dict[str, str] = {
     "consents": "Who agreed to a need on somebody's behalf. 代他人提出需求的同意记录。",
     "matches": "Who fits a need and why, who does not and what would change that."
     " 匹配结果及其理由、未入选原因与改进办法。",
+    "plans": "Who should serve whom over all open needs at once, and what if."
+    " 对全部需求统筹安排，以及假设分析。",
+    "proposals": "What a plan asks of whom, and who said no and why. 派单建议与婉拒原因。",
     "search": "Full text in Chinese and English, filters, facets, nearness. 中英文搜索。",
     "audit": "Who did what, sealed row by row. 审计记录。",
     "problems": "What the problem codes mean. 错误代码说明。",
@@ -70,7 +73,14 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "change_need": (409, 422),
     "withdraw_consent": (409,),
     "preview_need": (422,),
+    "ask_for_plan": (422,),
+    "cancel_plan": (404, 409),
+    "propose_plan": (404, 409, 422),
+    "what_if": (404, 422),
+    "decline_proposal": (404, 409),
 }
+# These POSTs keep nothing, so they take no Idempotency-Key though they are for callers signed in.
+KEEP_NOTHING = frozenset({"what_if"})
 
 # Bodies that are not JSON: operation -> content type.
 OTHER_BODIES = {"import_availability": "text/calendar"}
@@ -179,6 +189,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "page": {"description": "The page, from 1."},
     "page_size": {"description": "Items on a page; 0 asks for the totals alone."},
     "cursor": {"pattern": "^[A-Za-z0-9_-]{22}$"},
+    "place": {"description": "Only of this place and everything below it."},
+    "need": {"description": "Only for this need."},
+    "plan": {"description": "Only of this plan."},
+    "plan_id": {"description": "Id of the plan."},
+    "proposal_id": {"description": "Id of the proposal."},
     "place_id": {"description": "Id of the place."},
     "account_id": {"description": "Id of the account."},
     "role_id": {"description": "Id of the role."},

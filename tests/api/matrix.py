@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from models import plans, proposals
 from tests.api.test_partners import a_partner
 from tests.towns import Town, a_booking, a_need, an_offering
 
@@ -69,6 +70,8 @@ SEES = {
     "role": STAFF,
     "service key": DECIDERS,
     "invitation": DECIDERS,
+    "plan": STAFF,
+    "proposal": STAFF | PARTNER,
     "place": EVERYBODY,
     "": EVERYBODY,
 }
@@ -176,6 +179,13 @@ async def make(town: Town, kind: str, relation: str) -> Target:
         body = {"name": "kiosk", "scopes": ["read"], "place_id": place}
         made = await town.make("/v1/service-keys", body, "operator")
         return Target(made["record"]["id"], place)
+    if kind == "plan":
+        made = await plans.ask(
+            plans.PlanDraft(place_id=uuid.UUID(place)), town.accounts["operator"]
+        )
+        return Target(str(made.id), place)
+    if kind == "proposal":
+        return await _proposed(town, relation)
     if kind == "invitation":
         made = await town.make(
             "/v1/invitations", {"role": "volunteer", "place_id": place}, "operator"
@@ -209,6 +219,24 @@ async def _booked(town: Town, partner: dict[str, Any], offering: dict[str, Any])
     return str(made["id"])
 
 
+async def _proposed(town: Town, relation: str) -> Target:
+    """A proposal to a partner of that relation, as if a plan had made it."""
+    need, offering = await make(town, "need", relation), await make(town, "offering", relation)
+    plan = await make(town, "plan", relation)
+    seat = proposals.Seat(
+        need=uuid.UUID(need.id),
+        place=uuid.UUID(need.place),
+        role="cook",
+        seat=0,
+        offering=uuid.UUID(offering.id),
+        partner=uuid.UUID(offering.partner),
+        score=5_000,
+        snapshot="0" * 64,
+    )
+    (made,) = await proposals.make(uuid.UUID(plan.id), uuid.UUID(plan.place), [seat])
+    return Target(str(made.id), need.place, offering.partner)
+
+
 async def _held(town: Town, place: str) -> str:
     """The id of a volunteer's role at the place; one that is held already is not given again."""
     account = str(town.accounts["sibling_secretary"])
@@ -236,6 +264,8 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
         "account_id": str(town.accounts["other_staff"]),
         "transition": "review",
         "code": "not_found",
+        "plan_id": target.id,
+        "proposal_id": target.id,
         "digest": "0" * 64,
         "name": "nothing",
     }
@@ -295,6 +325,14 @@ CONSENT = {
     "channel": "phone",
     "given_at": "2026-01-02T03:04:05Z",
 }
+
+
+def _plan(_town: Town, target: Target) -> dict[str, Any]:
+    return {"json": {"place_id": target.place}}
+
+
+def _what_if(town: Town, target: Target) -> dict[str, Any]:
+    return {"json": {"place_id": target.place, "changes": [{"remove_partner": town.partner}]}}
 
 
 def _place(_town: Town, target: Target) -> dict[str, Any]:
@@ -415,6 +453,17 @@ ROWS: dict[str, Row] = {
     "GET /v1/needs/{need_id}/bundles": Row(EVERYBODY, "need"),
     "GET /v1/needs/{need_id}/consent": Row(STAFF, "consented need"),
     "POST /v1/needs/{need_id}/consent/withdraw": Row(STAFF, "consented need"),
+    "GET /v1/plans": Row(SIGNED_IN),
+    "POST /v1/plans": Row(DECIDERS, "place", _plan, done=frozenset({202})),
+    "POST /v1/plans/what-if": Row(DECIDERS, "place", _what_if),
+    "GET /v1/plans/{plan_id}": Row(STAFF, "plan"),
+    "POST /v1/plans/{plan_id}/cancel": Row(DECIDERS, "plan", done=AGAIN),
+    "POST /v1/plans/{plan_id}/propose": Row(DECIDERS, "plan", _json({}), done=AGAIN),
+    "GET /v1/proposals": Row(SIGNED_IN),
+    "GET /v1/proposals/{proposal_id}": Row(STAFF | PARTNER, "proposal"),
+    "POST /v1/proposals/{proposal_id}/decline": Row(
+        DECIDERS | PARTNER, "proposal", _json({"reason": "time"}), done=AGAIN
+    ),
     "GET /v1/snapshots/{digest}": MISSING,
     "GET /v1/snapshots/{digest}/replay": MISSING,
 }

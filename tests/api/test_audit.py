@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from api import cli, worker
 from api.documentation import endpoints
-from models import audit, engine
+from models import audit, engine, plans
 from tests import databases
 from tests.api.test_partners import LICENCE, a_partner
 from tests.api.test_places import a_place
@@ -165,13 +166,14 @@ class Diary:
 
 
 # These keep nothing, or nothing but the tokens of a sign-in that is in the trail already.
-UNRECORDED = {"preview_need", "renew_session"}
+UNRECORDED = {"preview_need", "renew_session", "what_if"}
 
 
 async def test_each_change_over_http_is_one_act_of_its_caller(town: Town) -> None:
     """F2: who did what. A new endpoint that writes belongs into one of these days."""
     diary = Diary(town)
-    for day in (_places, _partners, _offerings, _bookings, _needs, _roles, _keys, _people):
+    days = (_places, _partners, _offerings, _bookings, _needs, _plans, _roles, _keys, _people)
+    for day in days:
         await day(diary, town)
     writing = {
         endpoint.name
@@ -275,6 +277,30 @@ async def _needs(diary: Diary, town: Town) -> None:
     )
     other = await town.make("/v1/needs", a_need(town))
     await write("withdraw_need", "secretary", f"DELETE /v1/needs/{other['id']}", "need.withdrawn")
+
+
+async def _plans(diary: Diary, town: Town) -> None:
+    write = diary.write
+    await town.make("/v1/offerings", an_offering(town), "partner_staff")
+    await town.make("/v1/needs", a_need(town))
+    body = {"place_id": town.community}
+    asked = await write("ask_for_plan", "secretary", "POST /v1/plans", "plan.asked", body)
+    path = f"/v1/plans/{asked['id']}"
+    async with asyncio.timeout(30):
+        while (await town.get(path, "secretary"))["status"] != "done":
+            await asyncio.sleep(0.05)
+    made = await write("propose_plan", "secretary", f"POST {path}/propose", "plan.proposed", {})
+    await write(
+        "decline_proposal",
+        "partner_staff",
+        f"POST /v1/proposals/{made['made'][0]['id']}/decline",
+        "proposal.declined",
+        {"reason": "time"},
+    )
+    other = await plans.ask(
+        plans.PlanDraft(place_id=uuid.UUID(town.community)), town.accounts["secretary"]
+    )
+    await write("cancel_plan", "secretary", f"POST /v1/plans/{other.id}/cancel", "plan.cancelled")
 
 
 async def _roles(diary: Diary, town: Town) -> None:
