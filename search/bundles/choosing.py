@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from search import gates, scoring
 from search.bundles.problem import FAR, Candidate, Problem, Role
@@ -115,19 +115,23 @@ class Search:
         self._best: tuple[_State, Spaces] | None = None
         self._floor = self._never
         self._before: Sequence[frozenset[str]] = ()
+        self._first = False
         self._steps = 0
         self._seats = problem.seats
         roles = range(len(problem.roles))
         self._others = [at for at in roles if problem.roles[at].slot.kind != "space"]
         self._spaces = [self._level(at, ()) for at in roles if at not in self._others]
+        # What the other roles are worth at the most and cost at the least, at whatever space.
         self._roof = sum(self._most_ever(at) for at in self._others)
+        self._rest = sum(self._least_ever(at) for at in self._others)
 
-    def best(self, before: Sequence[frozenset[str]] = ()) -> Chosen | None:
-        """The best bundle that shares no more than half of its members with any found before."""
+    def best(self, before: Sequence[frozenset[str]] = (), *, first: bool = False) -> Chosen | None:
+        """The best bundle that shares no more than half of its members with any found before, or
+        the `first` that comes along."""
         if self.problem.short():
             return None
-        self._begin(before)
-        start = _State(0, 0, _ALL, 0, (0,) * len(before), ())
+        self._begin(before, first)
+        start = _State(0, self._rest, _ALL, 0, (0,) * len(before), ())
         self._fill(self._spaces, start, self._roof, self._at)
         found = self._best
         if found is None:
@@ -140,8 +144,9 @@ class Search:
         whole = all(part & ~state.common == 0 for part in self.problem.parts)
         return Chosen(state.value, members, _spots(spaces), None if whole else state.common)
 
-    def _begin(self, before: Sequence[frozenset[str]]) -> None:
-        self._best, self._floor, self._before, self._steps = None, self._never, before, 0
+    def _begin(self, before: Sequence[frozenset[str]], first: bool) -> None:
+        self._best, self._floor, self._steps = None, self._never, 0
+        self._before, self._first = before, first
 
     @property
     def gave_up(self) -> bool:
@@ -158,10 +163,13 @@ class Search:
         if len(self._tables) < _KEPT:
             self._tables[key] = levels
         if levels is not None:
+            state = structs.replace(state, cost=state.cost - self._rest)
             self._fill(levels, state, 0, lambda end: self._keep(end, spaces))
 
     def _keep(self, state: _State, spaces: Spaces) -> None:
-        self._best, self._floor = (state, spaces), state.value
+        self._best = state, spaces
+        # No other beats the first if the first is all that was asked for.
+        self._floor = -self._never if self._first else state.value
 
     def _fill(
         self, levels: list[_Level], start: _State, roof: int, done: Callable[[_State], None]
@@ -288,13 +296,9 @@ class Search:
 
     def _entries(self, at: int, spaces: Spaces) -> list[_Entry]:
         """Who may take the role at these spaces, by value; each value is different."""
-        role, where = self.problem.roles[at], _spots(spaces)
         entries = []
-        for candidate in role.candidates:
-            offering = candidate.offering
-            metres = None if candidate.metres == FAR else candidate.metres
-            if where:
-                metres = gates.travel_m(offering, where)
+        for candidate in self.problem.roles[at].candidates:
+            offering, metres = candidate.offering, travel_m(candidate, spaces)
             if "features" not in self._without and lacking(offering, spaces):
                 continue
             if "reach" not in self._without and not gates.reaches(offering, metres):
@@ -331,6 +335,11 @@ class Search:
             reverse=True,
         )
         return sum(best[: role.slot.quantity]) * role.weight << _METRES + self._low
+
+    def _least_ever(self, at: int) -> int:
+        """What the members of a role cost at the least."""
+        role = self.problem.roles[at]
+        return sum(sorted(c.yearly for c in role.candidates)[: role.slot.quantity])
 
     def _later(self, levels: list[_Level], roof: int) -> Callable[[int, tuple[int, ...]], int]:
         """What the levels from n on can add at the most, given how many members are shared with
@@ -388,23 +397,36 @@ def _spots(spaces: Spaces) -> tuple[gates.Spot, ...]:
     return spots(space.offering for space in spaces)
 
 
-def lacking(offering: OfferingFacts, spaces: Sequence[Candidate]) -> frozenset[str]:
+def travel_m(candidate: Candidate, spaces: Spaces) -> int | None:
+    """How far a candidate has to go: to the furthest space, or if there is none to the need."""
+    where = _spots(spaces)
+    if where:
+        return gates.travel_m(candidate.offering, where)
+    return None if candidate.metres == FAR else candidate.metres
+
+
+def lacking(offering: OfferingFacts, spaces: Spaces) -> frozenset[str]:
     """What the offering requires of a space and the best of these does not have."""
-    wanted = offering.requires_features
-    if not wanted or not spaces or offering.kind == "space":
+    if not offering.requires_features or not spaces or offering.kind == "space":
         return frozenset()
-    missing = (frozenset(wanted).difference(space.offering.features) for space in spaces)
-    return min(missing, key=lambda features: (len(features), sorted(features)))
+    return host(offering, spaces)[1]
+
+
+def host(offering: OfferingFacts, spaces: Spaces) -> tuple[Candidate, frozenset[str]]:
+    """The space that has most of what the offering requires, and what is missing there."""
+    wanted = frozenset(offering.requires_features)
+    missing = [(space, wanted.difference(space.offering.features)) for space in spaces]
+    return min(missing, key=lambda pair: (len(pair[1]), pair[0].offering.id))
 
 
 def _ties(problem: Problem) -> tuple[dict[tuple[int, str], int], int]:
     """What settles ties, and how many bits it takes: a bit for each candidate, the higher the
     later its id comes. Where there are too many for that, its place in the order of the ids."""
     order = sorted(
-        (candidate.offering.id, at)
+        (candidate.offering.id, role.slot.role, at)
         for at, role in enumerate(problem.roles)
         for candidate in role.candidates
     )
     if len(order) <= _MOST_BITS:
-        return {(at, name): 1 << rank for rank, (name, at) in enumerate(order)}, len(order)
-    return {(at, name): rank for rank, (name, at) in enumerate(order)}, 64
+        return {(at, name): 1 << rank for rank, (name, _, at) in enumerate(order)}, len(order)
+    return {(at, name): rank for rank, (name, _, at) in enumerate(order)}, 64

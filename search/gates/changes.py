@@ -27,8 +27,8 @@ def apply_mend(
 
 
 def _need(need: NeedFacts, mend: Mend) -> NeedFacts:
-    if mend.field == "radius_m":
-        return structs.replace(need, radius_m=mend.value)
+    if mend.field in ("radius_m", "min_coverage"):
+        return structs.replace(need, **{mend.field: mend.value})
     if mend.field == "budget":
         budget = mend.value
         return structs.replace(

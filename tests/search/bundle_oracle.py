@@ -31,6 +31,7 @@ class Town:
         self.need, self.offered, self.weights, self.persons = need, offered, weights, persons
         self.slots = [slot for slot, _ in offered]
         self.demand = windows.demand(need.windows, need.as_of)
+        self.asked = minutes_of(self.demand.together.occurrences)
         self._free: dict[str, set[int]] = {}
 
     def top(self, limit: int) -> list[Filled]:
@@ -46,6 +47,10 @@ class Town:
 
     def every(self) -> Iterator[Filled]:
         """All that no gate and no joint rule forbids."""
+        return (bundle for bundle in self.teams() if not self.broken(bundle))
+
+    def teams(self) -> Iterator[Filled]:
+        """All that no gate forbids."""
         teams = [
             itertools.combinations(
                 [o for o in offerings if isinstance(self.alone(slot, o), scoring.Match)],
@@ -53,18 +58,16 @@ class Town:
             )
             for slot, offerings in self.offered
         ]
-        for bundle in itertools.product(*teams):
-            if not self.broken(bundle):
-                yield bundle
+        return itertools.product(*teams)
 
-    def order(self, bundle: Filled) -> tuple[Fraction, int, list[tuple[str, int]]]:
+    def order(self, bundle: Filled) -> tuple[Fraction, int, list[tuple[str, str]]]:
         """The mean of the roles' means, the metres, and the ids from the last to the first."""
         metres, total = 0, Fraction(0)
         for slot, member in self.members(bundle):
             match = self.match(slot, member, bundle)
             metres += scoring.sort_key(match)[1]
             total += Fraction(match.score, slot.quantity)
-        names = [(o.id, at) for at, team in enumerate(bundle) for o in team]
+        names = [(o.id, slot.role) for slot, o in self.members(bundle)]
         return -total, metres, sorted(names, reverse=True)
 
     def score(self, bundle: Filled) -> int:
@@ -115,11 +118,11 @@ class Town:
                 found.add("features")
             if not all(self._gets_there(o, self.spaces(bundle)) for o in others):
                 found.add("reach")
-        if self._costs(members) > self._budget():
+        if self.costs(bundle) > self._budget():
             found.add("budget")
         if self._twice(bundle):
             found.add("one_role")
-        if self._share(bundle) < Fraction(self.need.min_coverage, 10_000):
+        if self.share(bundle) < Fraction(self.need.min_coverage, 10_000):
             found.add("time")
         return found
 
@@ -136,15 +139,15 @@ class Town:
         ]
         return all(metres_between(offering, space) <= offering.reach_m for space in known)
 
-    def _costs(self, members: Iterable[tuple[Slot, OfferingFacts]]) -> int:
-        return sum(self._yearly(o.price_amount, o.per) for _, o in members)
+    def costs(self, bundle: Filled) -> int:
+        return sum(self.yearly(o.price_amount, o.per) for _, o in self.members(bundle))
 
     def _budget(self) -> int:
         if self.need.budget_amount is None:
             return 10**18
-        return self._yearly(self.need.budget_amount, self.need.per)
+        return self.yearly(self.need.budget_amount, self.need.per)
 
-    def _yearly(self, amount: int, per: str) -> int:
+    def yearly(self, amount: int, per: str) -> int:
         sessions = max(self.demand.sessions_week, 1)
         return amount * {"session": 52 * sessions, "week": 52, "month": 12}[per]
 
@@ -159,30 +162,35 @@ class Town:
                     return True
         return False
 
-    def _share(self, bundle: Filled) -> Fraction:
+    def share(self, bundle: Filled) -> Fraction:
         """The least share of a window in which the bundle is complete."""
         if not self.need.windows:
             return Fraction(1)
-        common: set[int] | None = None
+        common, shares = self.complete(bundle), []
+        for part in self.demand.each:
+            asked = minutes_of(part.occurrences)
+            if asked:
+                shares.append(Fraction(len(asked & common), len(asked)))
+        return min(shares, default=Fraction(1))
+
+    def complete(self, bundle: Filled) -> set[int]:
+        """The asked minutes in which everybody is there, of a rota somebody."""
+        common = set(self.asked)
         for slot, team in zip(self.slots, bundle, strict=True):
             free = [self._minutes(o) for o in team]
-            here = set.union(*free) if slot.mode == "rota" else set.intersection(*free)
-            common = here if common is None else common & here
-        shares = []
-        for part in self.demand.each:
-            asked = {m for start, end in part.occurrences for m in range(start, end)}
-            if asked:
-                shares.append(Fraction(len(asked & (common or set())), len(asked)))
-        return min(shares, default=Fraction(1))
+            common &= set.union(*free) if slot.mode == "rota" else set.intersection(*free)
+        return common
 
     def _minutes(self, offering: OfferingFacts) -> set[int]:
         if offering.id not in self._free:
-            asked = {
-                m for start, end in self.demand.together.occurrences for m in range(start, end)
-            }
             free = free_minutes(offering.availability, offering.busy, self.demand)
-            self._free[offering.id] = asked & free
+            self._free[offering.id] = self.asked & free
         return self._free[offering.id]
+
+
+def minutes_of(times: Iterable[windows.Interval]) -> set[int]:
+    """Every minute of these times."""
+    return {minute for start, end in times for minute in range(start, end)}
 
 
 def ids(bundle: Filled) -> set[str]:

@@ -6,9 +6,12 @@ import datetime as dt
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import json, structs
 
 from models.values import Slot
-from search import bundles, gates
+from search import bundles, gates, scoring
 from tests.search import bundle_oracle
 from tests.search.matching_facts import (
     DEFAULTS,
@@ -37,13 +40,15 @@ _HOURS = (
 )
 
 
-def _case(chance: random.Random) -> tuple[gates.NeedFacts, Offered, frozenset[str]]:
-    """A small need with 1 to 4 slots, and offerings that nearly fit."""
+def _case(
+    chance: random.Random, most: int = 5, hard: bool = False
+) -> tuple[gates.NeedFacts, Offered, frozenset[str]]:
+    """A small need with 1 to 4 slots, and offerings that nearly fit; hardly, if `hard`."""
     need = a_need(
         windows=(weekly("24", "09:00", "10:00", **_ONCE),)
         + ((weekly("2", "09:30", "10:30", **_ONCE),) if chance.random() < 0.2 else ()),
         min_coverage=chance.choice([10_000, 10_000, 6_600, 3_000, 0]),
-        budget_amount=chance.choice([None, 1_500, 4_000]),
+        budget_amount=chance.choice([None, 1_500, 1_500 if hard else 4_000]),
         per=chance.choice(["session", "week"]),
         radius_m=chance.choice([None, 1_000]),
     )
@@ -59,7 +64,10 @@ def _case(chance: random.Random) -> tuple[gates.NeedFacts, Offered, frozenset[st
         Slot("supervisor", chance.choice(["merchant", "vanguard", "space"])),
     ]
     slots = chance.sample(slots, chance.choice([1, 2, 3, 3, 4]))
-    made = [[_someone(chance, slot, n) for n in range(chance.randint(2, 5))] for slot in slots]
+    made = [
+        [_someone(chance, slot, n) for n in range(chance.randint(2, 2 if hard else most))]
+        for slot in slots
+    ]
     everybody = [offering for several in made for offering in several]
     offered = [(slot, [o for o in everybody if o.kind == slot.kind]) for slot in slots]
     return need, offered, frozenset(chance.sample(["a", "b", "c", "d"], 2))
@@ -113,3 +121,200 @@ def test_the_best_bundles_are_those_that_trying_every_one_finds(seed: int) -> No
         counts.append(len(found))
     assert counts.count(0) < 40
     assert counts.count(4) > 5
+
+
+def _filled(bundle: bundles.Bundle, offered: Offered) -> bundle_oracle.Filled:
+    return tuple(
+        tuple(m.offering for m in bundle.members if m.slot.role == slot.role) for slot, _ in offered
+    )
+
+
+@given(st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None)
+def test_every_member_passes_every_gate_and_every_joint_rule(seed: int) -> None:
+    """X1: of many offerings, up to five bundles, by the oracle's rules."""
+    chance = random.Random(seed)
+    need, offered, persons = _case(chance, most=25)
+    town = bundle_oracle.Town(need, offered, DEFAULTS, persons)
+    found = _found(need, offered, persons, 5)
+    teams = [_filled(bundle, offered) for bundle in found]
+    for bundle, team in zip(found, teams, strict=True):
+        assert town.broken(team) == set()
+        for member in bundle.members:
+            assert isinstance(town.alone(member.slot, member.offering), scoring.Match)
+            assert member.match.score == town.match(member.slot, member.offering, team).score
+        for slot, several in zip(town.slots, team, strict=True):
+            assert len({o.id for o in several}) == len(several) == slot.quantity
+        assert bundle.score == town.score(team)
+        assert not isinstance(bundle.score, float)
+        shares = town.complete(team)
+        assert (bundle.shared.minutes, bundle.shared.asked) == (len(shares), len(town.asked))
+        if bundle.shared.times:
+            assert {m for start, end in bundle.shared.times for m in range(start, end)} == shares
+    for one in teams:
+        for other in teams:
+            names = bundle_oracle.ids(one)
+            shared = len(names & bundle_oracle.ids(other))
+            assert one is other or 2 * shared <= len(names)
+    assert [bundle.score for bundle in found] == sorted((b.score for b in found), reverse=True)
+
+
+@given(st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_offerings_and_slots_changes_nothing(seed: int) -> None:
+    chance = random.Random(seed)
+    need, offered, persons = _case(chance, most=30)
+    shuffled = [(slot, chance.sample(several, len(several))) for slot, several in offered]
+    first, second = (_found(need, facts, persons, 5) for facts in (offered, shuffled))
+    assert first == second
+    turned = chance.sample(offered, len(offered))
+    third = _found(need, turned, persons, 5)
+    names = [
+        [{(m.slot.role, m.offering.id) for m in bundle.members} for bundle in found]
+        for found in (first, third)
+    ]
+    assert names[0] == names[1]
+
+
+@given(st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None)
+def test_bundles_replay_from_what_is_stored_of_them(seed: int) -> None:
+    """X5."""
+    chance = random.Random(seed)
+    need, offered, persons = _case(chance, most=10)
+    for bundle in _found(need, offered, persons, 2):
+        kept = json.decode(json.encode(bundle), type=bundles.Bundle)
+        *each, together = bundles.again(need, DEFAULTS, kept)
+        assert each == [member.match.score for member in bundle.members]
+        assert together == bundle.score
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_in_the_way_is_a_rule_without_which_there_would_be_a_bundle(seed: int) -> None:
+    """X3: with the least that would have to give, found by trying every bundle."""
+    chance = random.Random(seed)
+    told: set[str] = set()
+    for _ in range(80):
+        need, offered, persons = _case(chance, hard=True)
+        problem = bundles.prepare(need, offered, DEFAULTS, persons)
+        if problem.short() or bundles.top(problem, 1):
+            continue
+        town = bundle_oracle.Town(need, offered, DEFAULTS, persons)
+        broken = [(town.broken(bundle), bundle) for bundle in town.teams()]
+        obstacles = bundles.obstacles(problem)
+        single = {rule for rules, _ in broken if len(rules) == 1 for rule in rules}
+        if single:
+            assert {o.rule for o in obstacles} == single
+            assert all(obstacle.alone for obstacle in obstacles)
+        else:
+            rules = {o.rule for o in obstacles}
+            assert any(found <= rules for found, _ in broken)
+            assert not any(found < rules for found, _ in broken)
+        told |= single
+        for obstacle in obstacles:
+            if not obstacle.alone:
+                continue
+            near = [bundle for rules, bundle in broken if rules == {obstacle.rule}]
+            _check_least(town, obstacle, near)
+            for cure in obstacle.cures:
+                need, offered = _cured(need, offered, cure)
+            if obstacle.cures:
+                assert _found(need, offered, persons, 1), obstacle
+            need, offered = town.need, list(town.offered)
+    assert len(told) >= 4
+
+
+def _check_least(
+    town: bundle_oracle.Town, obstacle: bundles.Obstacle, near: list[bundle_oracle.Filled]
+) -> None:
+    """The values are those of the bundle that breaks the rule least."""
+    if obstacle.rule == "budget":
+        least = min(town.costs(bundle) for bundle in near)
+        unit = town.yearly(1, town.need.per)
+        assert (obstacle.needed["amount"] - 1) * unit < least <= obstacle.needed["amount"] * unit
+    if obstacle.rule == "time":
+        assert obstacle.has == max(int(town.share(bundle) * 10_000) for bundle in near)
+    if obstacle.rule == "one_role":
+        assert len(obstacle.roles) > 0
+    if obstacle.rule in ("features", "reach"):
+        assert obstacle.cures
+        assert obstacle.roles
+
+
+def _cured(
+    need: gates.NeedFacts, offered: Offered, cure: bundles.Cure
+) -> tuple[gates.NeedFacts, Offered]:
+    """The facts after the change."""
+    changed: Offered = []
+    for slot, several in offered:
+        after = []
+        for offering in several:
+            if cure.offering in (None, offering.id):
+                need, _, offering = gates.apply_mend(need, slot, offering, cure.mend)
+            after.append(offering)
+        changed.append((slot, after))
+    return need, changed
+
+
+def test_a_provider_is_never_its_own_supervisor() -> None:
+    """Though each alone would be the best for its role."""
+    slots = [Slot("cook", "merchant"), Slot("supervisor", "merchant")]
+    zhou = an_offering(id="zhou-cooks", ratings=90, rating_sum=45_000)
+    shop = an_offering(id="zhou-supervises", ratings=90, rating_sum=45_000)
+    other = an_offering(id="chen", partner="chen")
+    offered = [(slots[0], [zhou, shop, other]), (slots[1], [zhou, shop, other])]
+    (bundle, *_) = _found(a_need(), offered, frozenset(), 5)
+    assert {m.offering.partner for m in bundle.members} == {"zhou", "chen"}
+    offered = [(slot, [zhou, shop]) for slot in slots]
+    (obstacle,) = bundles.obstacles(bundles.prepare(a_need(), offered, DEFAULTS))
+    assert (obstacle.rule, obstacle.roles) == ("one_role", ("cook", "supervisor"))
+
+
+def test_a_team_sends_several_helpers_but_a_person_is_one() -> None:
+    slot = Slot("helpers", "merchant", quantity=2)
+    offered: Offered = [(slot, [an_offering(id="one"), an_offering(id="two")])]
+    assert len(_found(a_need(), offered, frozenset(), 5)) == 1
+    assert _found(a_need(), offered, frozenset({"zhou"}), 5) == ()
+
+
+def test_the_caps_never_lose_the_only_bundle_there_is() -> None:
+    """The one space that has what the cook requires is the last of forty by its score."""
+    slots = [Slot("room", "space"), Slot("cook", "merchant")]
+    rooms = [
+        an_offering(id=f"room-{n}", kind="space", partner=f"r{n}", lat_e6=LAT + n * 100)
+        for n in range(40)
+    ]
+    rooms.append(
+        an_offering(
+            id="far", kind="space", partner="far", lat_e6=LAT + 8_000, features=("kitchen",)
+        )
+    )
+    cook = an_offering(id="cook", requires_features=("kitchen",))
+    (bundle,) = _found(a_need(), [(slots[0], rooms), (slots[1], [cook])], frozenset(), 5)
+    assert [member.offering.id for member in bundle.members] == ["far", "cook"]
+
+
+def test_a_team_of_hundreds_is_no_deeper_than_one_of_two() -> None:
+    slot = Slot("marshals", "merchant", quantity=900)
+    people = [an_offering(id=f"{n:04}", partner=f"p{n}") for n in range(1_000)]
+    (bundle,) = _found(a_need(), [(slot, people)], frozenset(), 1)
+    assert len(bundle.members) == 900
+
+
+def test_a_rota_must_cover_the_window_together() -> None:
+    need = a_need(windows=(weekly("1", "08:00", "10:00"),))
+    slot = Slot("helpers", "merchant", quantity=2, mode="rota")
+
+    def people(until: str) -> list[gates.OfferingFacts]:
+        early = an_offering(id="early", partner="e", availability=(weekly("1", "08:00", until),))
+        late = an_offering(id="late", partner="l", availability=(weekly("1", "09:00", "10:00"),))
+        return [early, late]
+
+    assert len(_found(need, [(slot, people("09:00"))], frozenset(), 1)) == 1
+    offered = [(slot, [*people("09:00")[:1], people("09:00")[0]])]
+    assert _found(need, offered, frozenset(), 1) == ()
+    twins = [structs.replace(o, id=o.id + "2", partner=o.partner + "2") for o in people("09:00")]
+    (obstacle,) = bundles.obstacles(
+        bundles.prepare(need, [(slot, [people("09:00")[0], twins[0]])], DEFAULTS)
+    )
+    assert (obstacle.rule, obstacle.needed, obstacle.has) == ("time", 10_000, 5_000)
