@@ -12,7 +12,8 @@ from msgspec import Struct
 from api import answers, language, shapes
 from api.requests import StrictRequest
 from models import accounts, disclosure, needs, offerings, places, values
-from search import bundles, bundling, candidates, matching, windows, wording
+from search import bundle_wording, bundles, bundling, candidates, matching, windows
+from search.gates import Mend
 
 USUALLY = 5
 Limit = Annotated[
@@ -50,19 +51,32 @@ class BundleOut(Struct):
     members: list[MemberOut]
 
 
-class UnfilledOut(Struct):
-    """A role that `found` offerings can take and `wanted` are needed for.
+class CureOut(Struct):
+    """A change that would do: of the need, or of this offering."""
 
+    mend: shapes.MendOut
+    offering: shapes.OfferingBrief | None
+
+
+class UnfilledOut(Struct, omit_defaults=True):
+    """Why there is no bundle. A role that `found` offerings can take and `wanted` are needed for:
     `funnel` counts who was looked at and kept out by which gate, `nearest` is who lacks least.
+
+    Where every role has candidates who do not go together, `rule` is what is in the way (budget,
+    time, features, reach, one_role), `role` the first concerned if any, and `cures` what would do:
+    alone, or if not `alone` together with the others.
     """
 
-    role: str
+    role: str | None
     because: str
-    wanted: int
-    found: int
-    excluded_total: int
-    funnel: list[shapes.FunnelOut]
-    nearest: shapes.ExclusionOut | None
+    wanted: int | None = None
+    found: int | None = None
+    excluded_total: int | None = None
+    funnel: list[shapes.FunnelOut] | None = None
+    nearest: shapes.ExclusionOut | None = None
+    rule: bundles.Rule | None = None
+    alone: bool | None = None
+    cures: list[CureOut] | None = None
 
 
 class BundlesOut(Struct):
@@ -113,16 +127,18 @@ async def answer(
 ) -> BundlesOut:
     """What was found, in words."""
     tongue = shapes.tongue_of(request)
-    shown = {member.offering.id for bundle in found.bundles for member in bundle.members}
+    shown = {member.offering.id for bundle in found.found for member in bundle.members}
     shown |= {out.offering_id for short in found.short for out in short.ranking.excluded or ()}
+    shown |= {c.offering for o in found.obstacles for c in o.cures if c.offering}
     briefs = await shapes.briefs(shown, sees)
     return BundlesOut(
         [
             _bundle(bundle, asked, briefs, tongue)
-            for bundle in found.bundles
+            for bundle in found.found
             if all(member.offering.id in briefs for member in bundle.members)
         ],
-        [_unfilled(short, briefs, tongue) for short in found.short],
+        [_unfilled(short, briefs, tongue) for short in found.short]
+        + [_in_the_way(obstacle, briefs, tongue) for obstacle in found.obstacles],
         digest,
     )
 
@@ -158,19 +174,50 @@ def _unfilled(
 ) -> UnfilledOut:
     ranked = short.ranking
     nearest = next((entry for entry in ranked.excluded or () if entry.offering_id in briefs), None)
-    offering = briefs[nearest.offering_id] if nearest else None
-    return UnfilledOut(
-        ranked.role,
-        wording.say_unfilled(
-            ranked.role,
-            (short.wanted, short.found),
-            [(step.gate, step.excluded) for step in ranked.funnel or ()],
-            (offering.title, nearest.because) if nearest and offering else None,
-            tongue,
-        ),
-        short.wanted,
-        short.found,
-        ranked.excluded_total or 0,
-        shapes.funnel(ranked.funnel or ()),
-        shapes.exclusion(nearest, offering, tongue) if nearest and offering else None,
+    out = UnfilledOut(
+        role=ranked.role,
+        because="",
+        wanted=short.wanted,
+        found=short.found,
+        excluded_total=ranked.excluded_total,
+        funnel=shapes.funnel(ranked.funnel or ()),
     )
+    told = None
+    if nearest is not None:
+        offering = briefs[nearest.offering_id]
+        told = offering.title, nearest.because
+        out.nearest = shapes.exclusion(nearest, offering, tongue)
+    shut = [(step.gate, step.excluded) for step in ranked.funnel or ()]
+    out.because = bundle_wording.say_unfilled(
+        ranked.role, short.wanted, short.found, shut, told, tongue
+    )
+    return out
+
+
+def _in_the_way(
+    obstacle: bundles.Obstacle,
+    briefs: dict[str, offerings.OfferingRecord],
+    tongue: language.Language,
+) -> UnfilledOut:
+    cures = [
+        CureOut(
+            _mended(cure.mend, tongue),
+            shapes.brief(briefs[cure.offering], None) if cure.offering else None,
+        )
+        for cure in obstacle.cures
+        if cure.offering is None or cure.offering in briefs
+    ]
+    return UnfilledOut(
+        role=obstacle.roles[0] if obstacle.roles else None,
+        because=bundle_wording.say_obstacle(obstacle, tongue),
+        rule=obstacle.rule,
+        alone=obstacle.alone,
+        cures=cures,
+    )
+
+
+def _mended(mend: Mend, tongue: language.Language) -> shapes.MendOut:
+    """A mend with its value as the wire has it; the matcher counts shares in whole numbers."""
+    value = mend.value / 10_000 if mend.field == "min_coverage" else mend.value
+    text = bundle_wording.say_cure(mend, tongue)
+    return shapes.MendOut(mend.action, mend.target, mend.field, value, text)

@@ -121,12 +121,11 @@ def _failure(failure: Failure, tongue: language.Language) -> FailureOut:
         failure.needed,
         failure.has,
         wording.say_failure(failure, tongue),
-        mended(failure.mend, tongue) if failure.mend else None,
+        _mend(failure.mend, tongue) if failure.mend else None,
     )
 
 
-def mended(mend: Mend, tongue: language.Language) -> MendOut:
-    """The change that would do."""
+def _mend(mend: Mend, tongue: language.Language) -> MendOut:
     text = wording.say_mend(mend, tongue)
     return MendOut(mend.action, mend.target, mend.field, mend.value, text)
 

@@ -32,10 +32,12 @@ class Short(Struct, frozen=True):
 
 
 class Bundling(Struct, frozen=True):
-    """The best bundles for a need; if there are none, the roles that too few can take."""
+    """The best bundles for a need; if there are none, the roles that too few can take, or what
+    keeps those who could take them from going together."""
 
-    bundles: tuple[bundles.Bundle, ...]
+    found: tuple[bundles.Bundle, ...]
     short: tuple[Short, ...]
+    obstacles: tuple[bundles.Obstacle, ...]
     content: matching.Content
 
 
@@ -53,12 +55,14 @@ async def bundle(
     offered = await _offered(need, place, slots, sees)
     persons = await _persons(offered)
     async with _searching:
-        problem, found = await asyncio.to_thread(_search, need, offered, weights, persons, limit)
+        problem, found, obstacles = await asyncio.to_thread(
+            _search, need, offered, weights, persons, limit
+        )
     short = []
     for role in problem.short():
         ranking = await matching.rank(need, place, (role.slot,), sees, limit=1, excluded=True)
         short.append(Short(role.slot.quantity, len(role.candidates), ranking.slots[0]))
-    return Bundling(found, tuple(short), matching.Content(need, weights, (), found))
+    return Bundling(found, tuple(short), obstacles, matching.Content(need, weights, (), found))
 
 
 def _search(
@@ -67,9 +71,12 @@ def _search(
     weights: Weights,
     persons: frozenset[str],
     limit: int,
-) -> tuple[bundles.Problem, tuple[bundles.Bundle, ...]]:
+) -> tuple[bundles.Problem, tuple[bundles.Bundle, ...], tuple[bundles.Obstacle, ...]]:
     problem = bundles.prepare(need, offered, weights, persons)
-    return problem, bundles.top(problem, limit)
+    found = bundles.top(problem, limit)
+    if found or problem.short():
+        return problem, found, ()
+    return problem, (), bundles.obstacles(problem)
 
 
 async def _offered(

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from models import accounts, disclosure, needs, offerings, places, services, snapshots, values
 from search import bundles, candidates, scoring, turns, whynot
+from search.bundles import Bundle
 from search.gates import NeedFacts, OfferingFacts
 from search.scoring import Exclusion, Match, Weights
 
@@ -45,7 +46,7 @@ class Content(Struct, frozen=True, omit_defaults=True):
     need: NeedFacts
     weights: Weights
     compared: tuple[Compared, ...]
-    bundles: tuple[bundles.Bundle, ...] = ()
+    bundles: tuple[Bundle, ...] = ()
 
 
 class Ranking(Struct, frozen=True):

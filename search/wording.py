@@ -5,17 +5,16 @@ One template per code, gate and action; placeholders take the values of the part
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from models.values import Bilingual
 from search.gates import Failure, Mend
 from search.scoring import Part
 
 Language = Literal["zh", "en"]
-_Text = tuple[str, str]  # zh, en
+Text = tuple[str, str]  # zh, en
 
-PARTS: Mapping[str, _Text] = {
+PARTS: Mapping[str, Text] = {
     "distance": (
         "相距{distance_m}米；0米满分，{radius_m}米为零分",
         "{distance_m} m away; full marks at 0 m, none at {radius_m} m",
@@ -83,7 +82,7 @@ PARTS: Mapping[str, _Text] = {
     "text.unknown": ("描述未比较", "descriptions not compared"),
 }
 
-FAILURES: Mapping[str, _Text] = {
+FAILURES: Mapping[str, Text] = {
     "kind": ("需要{needed}，这是{has}", "a {needed} is needed, this is a {has}"),
     "status.offering": ("状态为{has}，须为{needed}", "is {has}, must be {needed}"),
     "status.partner": ("提供方状态为{has}，须为{needed}", "its partner is {has}, must be {needed}"),
@@ -143,7 +142,7 @@ FAILURES: Mapping[str, _Text] = {
     ),
 }
 
-MENDS: Mapping[str, _Text] = {
+MENDS: Mapping[str, Text] = {
     "activate": ("启用该资源", "make the offering active"),
     "admit_partner": ("接纳该提供方", "admit the partner"),
     "lift_block": ("解除屏蔽", "lift the block"),
@@ -174,38 +173,7 @@ MENDS: Mapping[str, _Text] = {
     "free_up": ("腾出{minutes}分钟：{times}", "free up {minutes} min: {times}"),
 }
 
-GATES: Mapping[str, _Text] = {
-    "kind": ("类别不符", "another kind"),
-    "status": ("未启用或未接纳", "not active or not admitted"),
-    "blocked": ("已屏蔽", "blocked here"),
-    "contacts": ("联系次数已满", "asked often enough this week"),
-    "service": ("不提供该服务", "another service"),
-    "radius": ("太远", "too far away"),
-    "reach": ("不来这么远", "does not come so far"),
-    "features": ("缺少设施", "lacks features"),
-    "language": ("语言不通", "speaks another language"),
-    "budget": ("超出预算", "over the budget"),
-    "load": ("每周时间不足", "no hours left in the week"),
-    "capacity": ("容量不足", "too small or full"),
-    "credentials": ("缺少有效资质", "no valid licence"),
-    "time": ("时间不合", "not free then"),
-}
-
-UNFILLED: Mapping[str, _Text] = {
-    "nobody": (
-        "角色{role}空缺：附近没有这类资源",
-        "unfilled role: {role}, because nobody nearby offers anything of the kind",
-    ),
-    "none": ("角色{role}空缺：{shut}", "unfilled role: {role}, because {shut}"),
-    "few": (
-        "角色{role}人数不足：需要{wanted}，只有{found}；{shut}",
-        "unfilled role: {role}, because it takes {wanted} and only {found} fit; {shut}",
-    ),
-    "gate": ("{gate}（{count}）", "{gate} ({count})"),
-    "nearest": ("{because}。最接近的是{title}：{text}", "{because}. Nearest is {title}: {text}"),
-}
-
-_WORDS: Mapping[str, _Text] = {
+_WORDS: Mapping[str, Text] = {
     "space": ("场地", "space"),
     "merchant": ("商户", "merchant"),
     "volunteer": ("志愿者", "volunteer"),
@@ -216,7 +184,7 @@ _WORDS: Mapping[str, _Text] = {
     "month": ("月", "month"),
     "none": ("无", "none"),
 }
-_DAYS: tuple[_Text, ...] = (
+_DAYS: tuple[Text, ...] = (
     ("周一", "Mon"),
     ("周二", "Tue"),
     ("周三", "Wed"),
@@ -234,7 +202,7 @@ def say_part(part: Part, language: Language) -> str:
     values = dict(part.values)
     if "rating" in values:
         values["rating"] = _hundredths(values["rating"])
-    return _say(PARTS[part.code], values, language)
+    return say(PARTS[part.code], values, language)
 
 
 def say_failure(failure: Failure, language: Language) -> str:
@@ -246,51 +214,17 @@ def say_failure(failure: Failure, language: Language) -> str:
             template = FAILURES["time.closed"]
         else:
             values |= {"start": hours[0]["start"], "end": hours[0]["end"]}
-    return _say(template, values, language)
+    return say(template, values, language)
 
 
 def say_mend(mend: Mend, language: Language) -> str:
     """The smallest change that would do: `open 30 min earlier: Mon-Fri 06:30-07:00`."""
     own = mend.value if isinstance(mend.value, dict) else {}
-    return _say(MENDS[mend.action], {**own, **mend.values, "value": mend.value}, language)
+    return say(MENDS[mend.action], {**own, **mend.values, "value": mend.value}, language)
 
 
-def say_unfilled(
-    role: str,
-    wanted_found: tuple[int, int],
-    shut: Sequence[tuple[str, int]],
-    nearest: tuple[Bilingual, Sequence[Failure]] | None,
-    language: Language,
-) -> str:
-    """Why nobody fills a role: how many each gate keeps out, most first, who is nearest to it,
-    and what would let them in."""
-    at = _at(language)
-    (wanted, found), code = wanted_found, "none"
-    if found:
-        code = "few"
-    elif not shut:
-        code = "nobody"
-    gates = [
-        UNFILLED["gate"][at].format(gate=GATES[gate][at], count=count)
-        for gate, count in shut[:_SHOWN_AT_MOST]
-    ]
-    text = UNFILLED[code][at].format(
-        role=role, wanted=wanted, found=found, shut=("、", ", ")[at].join(gates)
-    )
-    if nearest is None:
-        return text
-    title, because = nearest
-    reasons = [
-        say_failure(failure, language)
-        + (f" → {say_mend(failure.mend, language)}" if failure.mend else "")
-        for failure in because
-    ]
-    return UNFILLED["nearest"][at].format(
-        because=text, title=(title.zh, title.en)[at], text=("；", "; ")[at].join(reasons)
-    )
-
-
-def _say(template: _Text, values: Mapping[str, Any], language: Language) -> str:
+def say(template: Text, values: Mapping[str, Any], language: Language) -> str:
+    """A template in a language, its values as people read them."""
     at = _at(language)
     return template[at].format_map({name: _show(value, at) for name, value in values.items()})
 

@@ -17,6 +17,8 @@ from tests.search.matching_facts import (
     ALWAYS,
     AS_OF,
     DEFAULTS,
+    LAT,
+    LON,
     a_licence,
     a_need,
     a_slot,
@@ -350,6 +352,9 @@ def everything_said() -> list[tuple[str, str, str, str]]:
         result = scoring.evaluate(*facts, DEFAULTS, explain=True)
         parts = result.parts if isinstance(result, scoring.Match) else ()
         because = result.because if isinstance(result, scoring.Exclusion) else ()
+        if parts:
+            there = scoring.evaluate(*facts, DEFAULTS, spots=((LAT, LON),))
+            parts += there.parts if isinstance(there, scoring.Match) else ()
         said += [
             ("part", part.code, wording.say_part(part, "zh"), wording.say_part(part, "en"))
             for part in parts
