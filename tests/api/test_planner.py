@@ -1,0 +1,145 @@
+"""The queue of plans: nothing is lost, nothing is made twice, whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api import planner
+from models import accounts, engine, places, plans, values
+from search import planning
+from tests import clocks, servers
+from tests.towns import PASSWORD
+
+
+async def _asked(count: int = 1) -> list[plans.PlanRecord]:
+    place = await places.found(
+        places.PlaceDraft(
+            slug="city",
+            kind="municipality",
+            name=values.Bilingual("市", "City"),
+            location=values.Point(29.57, 106.55),
+        )
+    )
+    account = await accounts.register("secretary@test", PASSWORD, "secretary")
+    return [await plans.ask(plans.PlanDraft(place_id=place.id), account) for _ in range(count)]
+
+
+async def test_of_many_workers_one_gets_each_plan(db: engine.Engine) -> None:
+    asked = await _asked(3)
+    claims = await asyncio.gather(*(plans.claim(uuid.uuid4()) for _ in range(12)))
+    taken = [plan.id for plan in claims if plan]
+    assert sorted(taken) == [plan.id for plan in asked]
+
+
+async def test_a_plan_whose_worker_is_gone_is_taken_by_the_next_and_given_up_in_the_end(
+    db: engine.Engine, clock: clocks.Clock
+) -> None:
+    await _asked()
+    workers = [uuid.uuid4() for _ in range(plans.MOST_ATTEMPTS + 1)]
+    lost: plans.PlanRecord | None = None
+    for attempt, worker in enumerate(workers[:-1], 1):
+        taken = await plans.claim(worker)
+        assert taken
+        assert taken.attempts == attempt
+        assert await plans.claim(uuid.uuid4()) is None, "its lease holds"
+        if lost:
+            assert not await plans.beat(lost, workers[0])
+            assert not await plans.finish(lost, workers[0], content="", digest="", result="")
+        assert await plans.beat(taken, worker, phase="choosing", share_bp=3_000)
+        clock.advance(seconds=plans.LEASE_S + 1)
+        lost = taken
+    assert await plans.claim(workers[-1]) is None
+    assert lost
+    failed = await plans.read(lost.id)
+    assert (failed.status, failed.phase) == ("failed", "over")
+    assert failed.failure
+
+
+async def test_a_solver_that_breaks_down_says_why_and_fails_its_plan() -> None:
+    nobody = planning.Bid(offering=7, score=1)
+    slot = planning.Slot("cook", 1, (nobody,))
+    need = planning.Need("need", 1, "meals", "grid", "community", "normal", (slot,))
+    with pytest.raises(planning.Failed, match="IndexError"):
+        await planning.run([planning.Problem((need,), ())], 5.0)
+
+
+async def test_a_clean_stop_leaves_a_plan_to_the_next_start_and_does_not_count(
+    db: engine.Engine,
+) -> None:
+    asked = await _asked()
+    working = planner.Planner()
+    await working.start()
+    async with asyncio.timeout(20):
+        while (await plans.read(asked[0].id)).status != "running":
+            await asyncio.sleep(0.01)
+    await working.stop()
+    stopped = await plans.read(asked[0].id)
+    assert (stopped.status, stopped.attempts) == ("interrupted", 0)
+    working = planner.Planner()
+    await working.start()
+    async with asyncio.timeout(20):
+        while (done := await plans.read(asked[0].id)).status != "done":
+            await asyncio.sleep(0.05)
+    await working.stop()
+    assert done.attempts == 1
+
+
+def test_a_plan_outlives_a_server_that_is_killed_and_its_solver_does_not(tmp_path: Path) -> None:
+    """kill -9 while it is being made: the next start makes it."""
+    command = [sys.executable, "-m", "api", "serve"]
+    env = {**os.environ, "DATA_DIR": str(tmp_path), "RATE_LIMIT": "0", "PORT": "0"}
+    with subprocess.Popen(
+        command, cwd=servers.ROOT, env=env, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout
+        address = re.search(r"http://\S+", server.stdout.readline())[0]  # type: ignore[index]
+        with httpx.Client(base_url=address, headers=_secretary(address)) as client:
+            place = client.get("/v1/places?slug=qiaobei").json()["items"][0]["id"]
+            plan = client.post("/v1/plans", json={"place_id": place}).json()["id"]
+        _wait(lambda: _solvers(server.pid))
+        solvers = _solvers(server.pid)
+        server.send_signal(signal.SIGKILL)
+    with sqlite3.connect(tmp_path / "community.sqlite") as database:
+        ((status, attempts),) = database.execute("SELECT status, attempts FROM plan")
+    database.close()
+    assert (status, attempts) == ("running", 1)
+    _wait(lambda: not any(Path(f"/proc/{solver}").exists() for solver in solvers))
+    with (
+        servers.started(tmp_path) as address,
+        httpx.Client(base_url=address, headers=_secretary(address)) as client,
+    ):
+        _wait(lambda: client.get(f"/v1/plans/{plan}").json()["status"] == "done")
+        done = client.get(f"/v1/plans/{plan}").json()
+    assert done["attempts"] == 2
+    assert done["summary"]["served"] > 0
+
+
+def _secretary(address: str) -> dict[str, str]:
+    body = {"login": "secretary@demo", "password": "demo-only"}
+    session = httpx.post(f"{address}/v1/sessions", json=body).json()
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+def _solvers(server: int) -> list[int]:
+    """The processes that a server has started."""
+    return [int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split()]
+
+
+def _wait(until: Callable[[], object]) -> None:
+    ends = time.monotonic() + 30
+    while not until():
+        assert time.monotonic() < ends, "it never came to that"
+        time.sleep(0.02)
