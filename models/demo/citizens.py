@@ -81,6 +81,7 @@ class Filling:
                 "id": identity,
                 "kind": kind,
                 "place": self._community.id,
+                "public_place": self._community.id,
                 "name_zh": words[0].format(place=place.zh, name=name.zh),
                 "name_en": words[1].format(place=place.en, name=name.en),
                 "status": status,
@@ -103,7 +104,9 @@ class Filling:
         kept = jobs * draw.between(9, 10) // 10
         record = {"ratings": jobs, "rating_sum": jobs * draw.between(300, 500)}
         record |= {"jobs_agreed": jobs, "jobs_kept": kept}
-        row = {"id": identity, "kind": kind, "partner": partner, "place": draft.place_id}
+        row = {"id": identity, "kind": kind, "partner": partner}
+        # No place of the city is a building, so that everybody may know of each.
+        row |= {"place": draft.place_id, "public_place": draft.place_id}
         row |= record | offerings.columns(draft)
         self.rows[offerings.Offering].append(row)
         for slug in draft.service_types:
@@ -187,7 +190,8 @@ class Filling:
         )
 
     def _post(self, draft: needs.NeedDraft) -> None:
-        row = {"id": self._ids.next(), "place": draft.place_id, "service_type": draft.service_type}
+        row = {"id": self._ids.next(), "service_type": draft.service_type}
+        row |= {"place": draft.place_id, "public_place": draft.place_id}
         row |= {"posted_by": self._official.account} | needs.columns(draft)
         self.rows[needs.Need].append(row)
 

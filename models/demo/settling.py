@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 import zoneinfo
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from piccolo.table import Table
 
@@ -51,9 +50,9 @@ async def settle(size: int, progress: Callable[[int, int], None] | None = None) 
             rows[table] += several
         waiting += community.size
         if waiting >= _AT_ONCE or done + waiting == size:
-            for table in _TABLES:
-                await _write(table, rows[table], moment)
-                rows[table].clear()
+            await write(rows, moment)
+            for several in rows.values():
+                several.clear()
             done, waiting = done + waiting, 0
             if progress:
                 progress(done, size)
@@ -70,13 +69,14 @@ async def _people() -> dict[str, uuid.UUID]:
 
 
 async def _places(made: City, moment: dt.datetime) -> None:
-    rows, closure = [], []
+    rows: list[Row] = []
+    closure: list[Row] = []
     for row, above in made.place_rows():
         rows.append({"timezone": "Asia/Shanghai", "status": "active"} | row)
         for depth, ancestor in enumerate((row["id"], *above)):
-            closure.append({"ancestor": ancestor, "descendant": row["id"], "depth": depth})
-    await _write(places.Place, rows, moment)
-    await _write(places.PlaceClosure, [{"id": base.new_id(), **pair} for pair in closure], moment)
+            pair = {"ancestor": ancestor, "descendant": row["id"], "depth": depth}
+            closure.append({"id": base.new_id(), **pair})
+    await write({places.Place: rows, places.PlaceClosure: closure}, moment)
 
 
 async def _appoint(made: City, people: dict[str, uuid.UUID]) -> None:
@@ -89,21 +89,25 @@ async def _appoint(made: City, people: dict[str, uuid.UUID]) -> None:
             await accounts.grant(people[person.login], person.role, place=place)
 
 
-async def _write(table: type[Table], rows: Iterable[Row], moment: dt.datetime) -> None:
-    """Many rows at once; a column that a row leaves out has its default, moments are now."""
+async def write(rows: Mapping[type[Table], Sequence[Row]], moment: dt.datetime) -> None:
+    """Many rows at once, in one transaction; a column that a row leaves out has its default, and
+    was written at `moment`."""
+    await engine.copy([_load(table, several, moment) for table, several in rows.items()])
+
+
+def _load(table: type[Table], rows: Sequence[Row], moment: dt.datetime) -> engine.Load:
     columns = [column._meta.db_column_name for column in table._meta.columns]
-    blank: Row = {"version": 1}
+    blank: Row = {}
     for column in table._meta.columns:
-        name = column._meta.db_column_name
-        if name in ("created_at", "updated_at"):
-            blank[name] = moment
-        elif name != "version":
-            blank[name] = None if column._meta.null else column.get_default_value()
-    await engine.copy(table._meta.tablename, columns, [_row(blank | row, columns) for row in rows])
-
-
-def _row(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in columns)
+        blank[column._meta.db_column_name] = (
+            None if column._meta.null else column.get_default_value()
+        )
+    blank |= {"version": 1, "created_at": moment, "updated_at": moment}
+    return (
+        table._meta.tablename,
+        columns,
+        [tuple((blank | row)[name] for name in columns) for row in rows],
+    )
 
 
 async def _finish(made: City) -> None:

@@ -39,6 +39,7 @@ from typing import Any
 from piccolo.table import Table
 
 from models.engine import bulk
+from models.engine.bulk import Load
 from models.engine.errors import (
     CONFLICTS,
     PASSING,
@@ -58,6 +59,7 @@ __all__ = [
     "DatabaseClosed",
     "DatabaseUnavailable",
     "Engine",
+    "Load",
     "Postgres",
     "SQLite",
     "TransactionFailed",
@@ -130,9 +132,9 @@ def execute(sql: str, *args: Any) -> Awaitable[None]:
     return current().execute(sql, *args)
 
 
-def copy(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Awaitable[None]:
-    """Very many rows into a table at once, on the current engine: see `bulk.copy`."""
-    return bulk.copy(current(), table, columns, rows)
+def copy(loads: Sequence[bulk.Load]) -> Awaitable[None]:
+    """Very many rows at once, on the current engine: see `bulk.copy`."""
+    return bulk.copy(current(), loads)
 
 
 def in_transaction() -> bool:

@@ -14,11 +14,12 @@ from models.engine.postgres import Postgres
 from models.engine.sqlite import SQLite, connect
 from models.engine.work import joined
 
+# A table, its columns, and rows of their values.
+Load = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 
-async def copy(
-    target: SQLite | Postgres, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> None:
-    """Add rows to a table in a transaction of their own, with every constraint checked.
+
+async def copy(target: SQLite | Postgres, loads: Sequence[Load]) -> None:
+    """Add rows to tables in one transaction of its own, with every constraint checked.
 
     For filling an empty database: nothing is told to the outbox or the audit trail. Refuses with
     RuntimeError inside a unit of work, which could not take it back.
@@ -26,19 +27,23 @@ async def copy(
     if joined(target) is not None:
         raise RuntimeError("copy() is a transaction of its own")
     if isinstance(target, Postgres):
-        async with target.require_pool().acquire() as connection:
-            await connection.copy_records_to_table(table, records=rows, columns=columns)
+        async with target.require_pool().acquire() as connection, connection.transaction():
+            for table, columns, rows in loads:
+                await connection.copy_records_to_table(table, records=rows, columns=columns)
         return
-    await asyncio.to_thread(_insert, target.path, table, columns, rows)
+    await asyncio.to_thread(_insert, target.path, loads)
 
 
-def _insert(path: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+def _insert(path: str, loads: Sequence[Load]) -> None:
     with contextlib.closing(connect(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            connection.executemany(statement, (list(map(_plain, row)) for row in rows))
+            for table, columns, rows in loads:
+                names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+                connection.executemany(
+                    f"INSERT INTO {table} ({names}) VALUES ({marks})",
+                    (list(map(_plain, row)) for row in rows),
+                )
         except sqlite3.Error:
             connection.execute("ROLLBACK")
             raise

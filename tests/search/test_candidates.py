@@ -104,10 +104,10 @@ class Setting:
         }
         known = lat_e6 is not None and lon_e6 is not None
         row["cell"] = offerings.cell(lat_e6, lon_e6) if known else None
-        await _city._copy(offerings.Offering, [row])
+        await _city.copy(offerings.Offering, [row])
         link = {"offering": identity, "service_type": "repair", "kind": row["kind"]}
         link |= {"id": base.new_id(), "cell": row["cell"]}
-        await _city._copy(offerings.OfferingService, [link])
+        await _city.copy(offerings.OfferingService, [link])
         return str(identity)
 
 
@@ -116,11 +116,11 @@ async def setting(db: engine.Engine) -> Setting:
     place, partner = base.new_id(), base.new_id()
     name = {"name_zh": "名", "name_en": "Name", "status": "active"}
     row = {"id": place, "slug": "here", "kind": "community", "timezone": "Asia/Shanghai"}
-    await _city._copy(places.Place, [row | name])
+    await _city.copy(places.Place, [row | name])
     pair = {"id": base.new_id(), "ancestor": place, "descendant": place, "depth": 0}
-    await _city._copy(places.PlaceClosure, [pair])
+    await _city.copy(places.PlaceClosure, [pair])
     row = {"id": partner, "kind": "resident_group", "place": place, "public_place": place}
-    await _city._copy(partners.Partner, [row | name | {"status": "admitted"}])
+    await _city.copy(partners.Partner, [row | name | {"status": "admitted"}])
     return Setting(place, partner)
 
 
@@ -256,7 +256,7 @@ async def test_what_is_known_from_before_comes_with_the_candidate(setting: Setti
     offering = await setting.offer(29_570_000, 106_550_000)
     other = await setting.offer(29_570_000, 106_550_000)
     record = {"id": base.new_id(), "offering": offering, "place": setting.place, "times": 3}
-    await _city._copy(offerings.ServiceRecord, [record])
+    await _city.copy(offerings.ServiceRecord, [record])
     licence = {
         "issuer": "市监局",
         "number": "1",
@@ -268,7 +268,7 @@ async def test_what_is_known_from_before_comes_with_the_candidate(setting: Setti
         {"id": base.new_id(), "kind": "food_licence", **licence},
         {"id": base.new_id(), "kind": "first_aid", **licence},
     ]
-    await _city._copy(partners.Credential, rows)
+    await _city.copy(partners.Credential, rows)
     need = _need(29_570_000, 106_550_000)
     found = await _found(need, setting.place, _slot(preferred_credentials=("food_licence",)))
     assert (found[offering].served_here, found[other].served_here) == (3, 0)
@@ -282,7 +282,7 @@ async def test_what_is_known_from_before_comes_with_the_candidate(setting: Setti
 async def test_a_blocked_partner_is_no_candidate_but_can_be_asked_about(setting: Setting) -> None:
     offering = await setting.offer(29_570_000, 106_550_000)
     row = {"id": base.new_id(), "place": setting.place, "partner": setting.partner}
-    await _city._copy(partners.BlockedPartner, [row])
+    await _city.copy(partners.BlockedPartner, [row])
     need, slot = _need(29_570_000, 106_550_000), _slot()
     assert await _found(need, setting.place, slot) == {}
     (asked,) = await candidates.around(need, setting.place, slot, ANYBODY)
@@ -433,11 +433,11 @@ async def _plan(sql: str, args: Any) -> str:
 async def test_candidates_are_looked_up_by_service_kind_and_cell(
     db: engine.Engine, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
-    city = _city.City(3_000)
+    city = _city.City(5_000)
     await city.settle()
     sees = {
         "anybody": ANYBODY,
-        "staff": accounts.Visibility(places=frozenset({city.communities[0][0]})),
+        "staff": accounts.Visibility(places=frozenset({city.communities[0].id})),
         "operator": accounts.EVERYTHING,
     }[who]
     for identity, draft in city.asks(3):
