@@ -11,7 +11,7 @@ that the need asks for. Members of a `rota` share the time, so they count as one
 """
 
 from search.bundles.choosing import RULES, Chosen, Rule, Search
-from search.bundles.found import Bundle, Member, Shared, again, score, top
+from search.bundles.found import Bundle, Member, Shared, again, explained, score, top
 from search.bundles.problem import Candidate, Problem, Role, prepare
 from search.bundles.why import Cure, Obstacle, obstacles
 
@@ -29,6 +29,7 @@ __all__ = [
     "Search",
     "Shared",
     "again",
+    "explained",
     "obstacles",
     "prepare",
     "score",

@@ -60,10 +60,11 @@ def top(problem: Problem, limit: int) -> tuple[Bundle, ...]:
         if best is None:
             break
         chosen.append(best)
-    return tuple(_bundle(problem, bundle) for bundle in chosen)
+    return tuple(explained(problem, bundle) for bundle in chosen)
 
 
-def _bundle(problem: Problem, chosen: Chosen) -> Bundle:
+def explained(problem: Problem, chosen: Chosen) -> Bundle:
+    """A bundle with its score, and why each of its members has theirs."""
     members = tuple(
         Member(role.slot, c.offering, _match(problem, role.slot, c.offering, chosen.spots))
         for role, several in zip(problem.roles, chosen.members, strict=True)

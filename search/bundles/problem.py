@@ -68,11 +68,6 @@ class Problem(Struct, frozen=True, eq=False):
         """How many members a bundle has."""
         return sum(role.slot.quantity for role in self.roles)
 
-    @property
-    def full(self) -> int:
-        """What a score of 1 in every role adds up to."""
-        return sum(role.weight * role.slot.quantity for role in self.roles)
-
     def short(self) -> tuple[Role, ...]:
         """The roles that have fewer candidates than they take."""
         return tuple(r for r in self.roles if len(r.candidates) < r.slot.quantity)

@@ -317,3 +317,53 @@ async def test_a_partner_of_one_person_is_one_helper_and_a_team_is_several(town:
     for name in ("three", "four"):
         await _offer(town, name, kind="volunteer", price=FREE, partner_id=team)
     assert len((await town.get(path))["bundles"]) >= 1
+
+
+async def test_a_festival_takes_a_permit_that_is_valid_to_its_last_minute(town: Town) -> None:
+    """B5: stage with power, sound, artists and a permit; X1, X3: one that ends a day early does
+    not count, and the answer says so."""
+    evening = {"days": [6], "start": "19:00", "end": "21:30"}
+    hours = [{**evening, "start": "18:00", "end": "23:00"}]
+    there = {"service_types": ["activity"], "availability": hours, "price": FREE}
+    permit = {"kind": "event_permit", "issuer": "文旅委", "number": "YC1"}
+    await _offer(town, "stage", kind="space", **there, features=["stage", "power"])
+    await _offer(town, "sound", kind="goods", **there, requires_features=["power"])
+    for name in ("erhu", "choir"):
+        await _offer(town, name, kind="volunteer", **there)
+    short = [{**permit, "valid_to": "2026-12-11"}]
+    document = await _offer(
+        town, "permit", kind="goods", **there, features=["permit"], credentials=short
+    )
+    need = a_need(
+        town,
+        service_type="activity",
+        beneficiaries=0,
+        windows=[{**evening, "from": "2026-12-05", "until": "2026-12-12"}],
+        slots=[
+            {"role": "stage", "kind": "space", "features": ["stage"]},
+            {"role": "sound", "kind": "goods"},
+            {"role": "artists", "kind": "volunteer", "quantity": 2},
+            {
+                "role": "permit",
+                "kind": "goods",
+                "features": ["permit"],
+                "credentials": ["event_permit"],
+            },
+        ],
+    )
+    posted = await town.make("/v1/needs", need)
+    path = f"/v1/needs/{posted['id']}/bundles"
+    (told,) = (await town.get(path))["unfilled"]
+    assert told["role"] == "permit"
+    assert (
+        "event_permit is valid until 2026-12-12 00:00, needed until 2026-12-12 21:30"
+        in (told["because"])
+    )
+    change = {"credentials": [{**permit, "valid_to": "2026-12-12"}]}
+    changed = await town.change(f"/v1/offerings/{document}", change, "partner_staff")
+    credential = changed["credentials"][0]["id"]
+    await town.make(f"/v1/offerings/{document}/credentials/{credential}/verify", None)
+    (bundle,) = (await town.get(path))["bundles"]
+    roles = [member["role"] for member in bundle["members"]]
+    assert roles == ["stage", "sound", "artists", "artists", "permit"]
+    assert bundle["members"][-1]["offering"]["id"] == document

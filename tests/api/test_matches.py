@@ -300,3 +300,59 @@ async def test_verified_doctors_free_now_within_500_m_are_found_and_the_expired_
     expired = [e for e in slot["excluded"] if e["offering"]["title"]["en"] == "Vanguard 902"]
     assert expired[0]["because"][0]["gate"] == "credentials"
     assert "2026" in expired[0]["because"][0]["text"]
+
+
+async def test_defibrillators_near_a_point_come_by_distance_and_an_expired_inspection_is_named(
+    town: Town,
+) -> None:
+    """A8: equipment given by a partner, each with its position and its inspection."""
+
+    async def device(name: str, east_m: int, valid_to: str) -> None:
+        inspection = {"kind": "inspection", "issuer": "市计量院", "number": name}
+        made = await town.make(
+            "/v1/offerings",
+            an_offering(
+                town,
+                kind="goods",
+                title={"zh": name, "en": name},
+                location=a_point(east_m),
+                service_types=["first_aid_equipment"],
+                features=["aed"],
+                capacity=1,
+                price={"amount": 0},
+                availability=[{"days": [1, 2, 3, 4, 5, 6, 7], "start": "00:00", "end": "24:00"}],
+                credentials=[{**inspection, "valid_to": valid_to}],
+            ),
+            "partner_staff",
+        )
+        credential = made["credentials"][0]["id"]
+        await town.make(f"/v1/offerings/{made['id']}/credentials/{credential}/verify", None)
+
+    for name, east_m, valid_to in (
+        ("library", 310, "2027-11-01"),
+        ("gate", 120, "2027-11-01"),
+        ("lobby", 20, "2026-10-31"),
+        ("school", 220, "2027-11-01"),
+        ("far away", 900, "2027-11-01"),
+    ):
+        await device(name, east_m, valid_to)
+    emergency = a_need(
+        town,
+        service_type="first_aid_equipment",
+        radius_m=400,
+        beneficiaries=0,
+        priority="special",
+        windows=[mornings(start="00:00", end="24:00")],
+        slots=[
+            {"role": "device", "kind": "goods", "features": ["aed"], "credentials": ["inspection"]}
+        ],
+    )
+    (slot,) = (await _matches(town, emergency))["slots"]
+    near = [(m["offering"]["title"]["en"], m["offering"]["distance_m"]) for m in slot["matches"]]
+    assert near == [("gate", 120), ("school", 220), ("library", 310)]
+    (out, _) = slot["excluded"]
+    assert out["offering"]["title"]["en"] == "lobby"
+    (because,) = out["because"]
+    assert because["gate"] == "credentials"
+    assert because["text"].startswith("licence inspection is valid until 2026-11-01 00:00, needed")
+    assert because["mend"]["action"] == "renew_licence"

@@ -318,3 +318,28 @@ def test_a_rota_must_cover_the_window_together() -> None:
         bundles.prepare(need, [(slot, [people("09:00")[0], twins[0]])], DEFAULTS)
     )
     assert (obstacle.rule, obstacle.needed, obstacle.has) == ("time", 10_000, 5_000)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_shifts_meet_on_the_night_the_clock_changes(zone: str) -> None:
+    """X1: two who share the night cover it before, on and after the change, without a gap."""
+    night = weekly("67", "22:00", "06:00", timezone=zone)
+    need = a_need(windows=(night,), per="session", budget_amount=None)
+    slot = Slot("watch", "merchant", quantity=2, mode="rota")
+    shifts = (
+        weekly("67", "22:00", "01:45", timezone=zone),
+        weekly("17", "01:45", "06:00", timezone=zone),
+    )
+    people = [
+        an_offering(id=f"w{n}", partner=f"w{n}", availability=(shift,))
+        for n, shift in enumerate(shifts)
+    ]
+    need = structs.replace(need, min_coverage=10_000)
+    changes = {
+        start for start, _ in bundles.prepare(need, [(slot, [])], DEFAULTS).timeline.occurrences
+    }
+    assert len({(start % 1440) for start in changes}) == 2  # the clock did change in between
+    # A rota of two: each must cover half of the time, which the shorter shift does not.
+    loose = structs.replace(need, min_coverage=9_000)
+    (bundle,) = _found(loose, [(slot, people)], frozenset(), 1)
+    assert bundle.shared.minutes == bundle.shared.asked
