@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -128,6 +129,10 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     return answer(request, errors.Refusal(code, headers=headers, limit=limit))
 
 
+# Litestar's words for it.
+_MISSING = re.compile(r"Missing required \w+ parameter '([^']+)'")
+
+
 def _parameter_errors(error: ValidationException) -> list[errors.FieldError]:
     extra = error.extra if isinstance(error.extra, list) else []
     found = [
@@ -135,6 +140,8 @@ def _parameter_errors(error: ValidationException) -> list[errors.FieldError]:
         for item in extra
         if isinstance(item, dict)
     ]
+    if missing := _MISSING.search(error.detail):
+        found.append(errors.FieldError(missing[1], "required"))
     return found or [errors.FieldError("", "wrong_format", {"needed": error.detail[:200]})]
 
 

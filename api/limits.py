@@ -39,6 +39,9 @@ OPERATIONS: dict[str, Name] = {
     "replay_snapshot": "search",
     "what_if": "search",
     "propose_plan": "search",
+    "report_coverage": "search",
+    "report_exclusions": "search",
+    "report_fairness": "search",
 }
 # For whoever watches over the service: if these were refused, it would be taken for dead.
 FREE = frozenset({"livez", "readyz"})

@@ -1,4 +1,4 @@
-"""The tree of places, their profiles and their coverage."""
+"""The tree of places and their profiles, and the taxonomy of services."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, coverage, partners, places, services
+from models import accounts, partners, places, services
 
 OFFICERS = frozenset({"officer"})
 
@@ -91,13 +91,6 @@ class PlaceController(Controller):
         """Withdraw a place that has none below it. Needs If-Match."""
         place = await self._own(request, place_id)
         return answers.changed(await places.withdraw(place))
-
-    @get("/{place_id:uuid}/coverage", operation_id="place_coverage", summary="Coverage of a place")
-    async def coverage(
-        self, request: StrictRequest, place_id: FromPath[uuid.UUID]
-    ) -> Response[coverage.Coverage]:
-        """Active offerings by service type, per 1,000 residents and per km²; zero is shown."""
-        return answers.shown(request, await coverage.of(await places.read(place_id)))
 
     @put(
         "/{place_id:uuid}/blocked-partners/{partner_id:uuid}",

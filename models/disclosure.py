@@ -67,7 +67,9 @@ _CLASSES: dict[str, dict[Level, str]] = {
         "matched": "number",
     },
     "blocked_partner": {"staff": "id place partner"},
-    "service_type": {"public": "slug category name_zh name_en synonyms weights weights_version"},
+    "service_type": {
+        "public": "slug category name_zh name_en age_groups synonyms weights weights_version"
+    },
     "offering": {
         "public": "id kind partner public_place title_zh title_en description_zh description_en"
         " public_lat_e6 public_lon_e6 cell reach_m capacity price_amount price_currency price_per"

@@ -375,6 +375,16 @@ async def open_for(service_type: str, sees: accounts.Visibility) -> list[NeedRec
     return [shape(row) for row in rows]
 
 
+async def count_open(sees: accounts.Visibility, within: uuid.UUID) -> int:
+    """How many open needs there are in a place that the caller may see there."""
+    where = base.Where()
+    where.add(PUBLIC)
+    sees.restrict(where, PUBLIC, "place", None)
+    sees.within(where, within, "place", "public_place", None)
+    ((count,),) = await engine.rows(f"SELECT count(*) FROM need WHERE {where}", *where.args)
+    return int(count)
+
+
 def as_draft(need: NeedRecord) -> dict[str, Any]:
     """A need's own fields, as a draft would state them; a consent is given once and not again."""
     return {

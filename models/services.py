@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from importlib import resources
-from typing import Any
+from typing import Any, Literal, get_args
 
 from msgspec import Struct, json
 from piccolo.columns import Integer, Text, Varchar
 from piccolo.table import Table
 
 from models import base, engine, errors, values
+
+AgeGroup = Literal["infants", "children", "teenagers", "adults", "elders"]
+AGE_GROUPS: tuple[AgeGroup, ...] = get_args(AgeGroup)
 
 
 class ServiceType(Table):
@@ -20,6 +23,8 @@ class ServiceType(Table):
     category = Varchar(length=64, null=False)
     name_zh = Varchar(length=200, null=False)
     name_en = Varchar(length=200, null=False)
+    # JSON: whom it is for.
+    age_groups = Text(null=False)
     # JSON: {"zh": [...], "en": [...]}, other words people use for it.
     synonyms = Text(null=False)
     # JSON: weights of the score parts that differ from the defaults; their version below.
@@ -35,12 +40,13 @@ class Synonyms(Struct, frozen=True):
 
 
 class ServiceTypeRecord(Struct, frozen=True, kw_only=True):
-    """A service type as it is read; `weights` are the score weights that differ from the defaults
-    (and `half_m`, the metres at which the distance part halves)."""
+    """A service type as it is read; `age_groups` are whom it is for, `weights` the score weights
+    that differ from the defaults (and `half_m`, the metres at which the distance part halves)."""
 
     slug: str
     category: str
     name: values.Bilingual
+    age_groups: tuple[AgeGroup, ...]
     synonyms: Synonyms = Synonyms()
     weights: dict[str, int] = {}
     weights_version: int = 1
@@ -59,16 +65,18 @@ async def install() -> None:
         for service in shipped():
             await engine.execute(
                 "INSERT INTO service_type"
-                " (slug, category, name_zh, name_en, synonyms, weights, weights_version)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+                " (slug, category, name_zh, name_en, age_groups, synonyms, weights,"
+                " weights_version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
                 " ON CONFLICT (slug) DO UPDATE SET category = excluded.category,"
                 " name_zh = excluded.name_zh, name_en = excluded.name_en,"
-                " synonyms = excluded.synonyms, weights = excluded.weights,"
+                " age_groups = excluded.age_groups, synonyms = excluded.synonyms,"
+                " weights = excluded.weights,"
                 " weights_version = excluded.weights_version",
                 service.slug,
                 service.category,
                 service.name.zh,
                 service.name.en,
+                base.pack(service.age_groups),
                 base.pack(service.synonyms),
                 base.pack(service.weights),
                 service.weights_version,
@@ -101,6 +109,7 @@ def _shape(row: dict[str, Any]) -> ServiceTypeRecord:
         {
             **row,
             "name": {"zh": row["name_zh"], "en": row["name_en"]},
+            "age_groups": json.decode(row["age_groups"]),
             "synonyms": json.decode(row["synonyms"]),
             "weights": json.decode(row["weights"]),
         },

@@ -47,8 +47,10 @@ async def left_out(
     weights: Weights,
     fitting: Sequence[OfferingFacts],
     limit: int,
+    apart_from: frozenset[str] = frozenset(),
 ) -> LeftOut:
-    """Those around the need, and those of `fitting`, that a gate of the slot keeps out."""
+    """Those around the need, and those of `fitting`, that a gate of the slot keeps out. All are
+    counted; whoever one of the gates `apart_from` keeps out is not among the nearest."""
     around = await candidates.around(need, place, slot, sees)
     shut = await _shut(need, slot, [seen for seen in around if not seen.booked])
     booked = [seen.id for seen in around if seen.booked]
@@ -59,7 +61,8 @@ async def left_out(
         for offering in several:
             names = gates.failing(gates.case_of(need, slot, offering))
             shut[offering.id] = sum(gates.BITS[name] for name in names)
-    near = _nearest(shut, limit)
+    apart = sum(gates.BITS[name] for name in apart_from)
+    near = _nearest({who: bits for who, bits in shut.items() if not bits & apart}, limit)
     facts = {offering.id: offering for offering in (*fitting, *further)}
     unread = [identity for identity in near if identity not in facts]
     read = await candidates.known_of(unread, need, place, slot, sees)

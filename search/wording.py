@@ -173,7 +173,7 @@ MENDS: Mapping[str, Text] = {
     "free_up": ("腾出{minutes}分钟：{times}", "free up {minutes} min: {times}"),
 }
 
-_WORDS: Mapping[str, Text] = {
+WORDS: Mapping[str, Text] = {
     "space": ("场地", "space"),
     "merchant": ("商户", "merchant"),
     "volunteer": ("志愿者", "volunteer"),
@@ -236,7 +236,7 @@ def _at(language: Language) -> int:
 def _show(value: Any, at: int) -> str:
     """A value as people read it: a price, hours, a time, or a list of up to three of them."""
     if value is None or value == []:
-        return _WORDS["none"][at]
+        return WORDS["none"][at]
     if isinstance(value, dict):
         if "amount" in value:
             return _price(value, at)
@@ -246,7 +246,7 @@ def _show(value: Any, at: int) -> str:
     text = str(value)
     if text[10:11] == "T":
         return text[:16].replace("T", " ")
-    return _WORDS[text][at] if text in _WORDS else text
+    return WORDS[text][at] if text in WORDS else text
 
 
 def _list(values: list[Any] | tuple[Any, ...], at: int) -> str:
@@ -264,7 +264,7 @@ def _is_interval(values: list[Any] | tuple[Any, ...]) -> bool:
 
 
 def _price(price: Mapping[str, Any], at: int) -> str:
-    currency, per = price["currency"], _WORDS[price["per"]][at]
+    currency, per = price["currency"], WORDS[price["per"]][at]
     cents = currency not in _WITHOUT_CENTS
     amount = _hundredths(price["amount"]) if cents else str(price["amount"])
     if at == 0:
@@ -281,7 +281,7 @@ def _hours(window: Mapping[str, Any], at: int) -> str:
     hours = f"{window['start']}–{window['end']}"
     if window["from"] and window["from"] == window["until"]:
         return f"{window['from']} {hours}"
-    text = f"{_days(list(window['days']), at)}{('', ' ')[at]}{hours}"
+    text = f"{days_of(list(window['days']), at)}{('', ' ')[at]}{hours}"
     if window["from"] or window["until"]:
         text += f" ({window['from'] or '…'}–{window['until'] or '…'})"
     if window["except"]:
@@ -290,7 +290,7 @@ def _hours(window: Mapping[str, Any], at: int) -> str:
     return text
 
 
-def _days(days: list[int], at: int) -> str:
+def days_of(days: list[int], at: int) -> str:
     names = [_DAYS[day - 1][at] for day in days]
     if len(days) > 2 and days == list(range(days[0], days[-1] + 1)):
         return names[0] + ("至", "–")[at] + names[-1]

@@ -90,6 +90,14 @@ def test_the_third_command_posts_a_need_once(address: str) -> None:
     assert first["title"]["en"] == "A repair stall on Saturdays"
 
 
+def test_the_fourth_command_says_whom_to_recruit(address: str) -> None:
+    signed_in = COMMANDS[2].rstrip() + " > /dev/null\n"
+    found = _run(signed_in + COMMANDS[3], address)
+    assert found["looked_at"] == found["needs"] > 10
+    assert "recruit for" in found["summary"]["en"]
+    assert "请为" in found["summary"]["zh"]
+
+
 def test_the_demo_accounts_of_the_readme_can_sign_in(address: str) -> None:
     logins = set(re.findall(r"`(\w+@demo)`", README))
     assert len(logins) == 8

@@ -17,7 +17,7 @@ UNRESTRICTED = {
     "finds out who is calling and what their roles allow": """
         accounts.callers.holder accounts.keys.caller_of_key accounts.sessions.caller_of
         accounts.roles._held accounts.roles.end_lent_by accounts.people._standpoints
-        accounts.invitations.newcomer accounts.limits.sweep""",
+        accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one""",
     "asks whether something is there, and tells nothing else of it": """
         base.refer accounts.roles.refer_seat offerings._insert partners._blocked""",
     "belongs to a record that was read before, by whoever may": """
@@ -27,7 +27,9 @@ UNRESTRICTED = {
         people._rows people._intake people._erase_partners people._erase_needs partners.reveal""",
     "keeps the chain of the audit trail; `browse` is handed its condition": """
         audit.browse audit._chunk audit._hash_of audit._end audit.flaws""",
-    "compares and counts what is public": "coverage.of candidates.fitting",
+    "compares and counts what is public": "coverage.of coverage._counts candidates.fitting",
+    "counts for the staff of a place, which the handler asks for first": """
+        fairness._priorities fairness._places fairness._loads""",
     "counts, for the program itself": "candidates._looked_at sync._count",
     "makes documents, which say who may find them": """
         search.needs.operations search.offerings.operations sync._everything sync._operations""",
@@ -46,7 +48,7 @@ HANDED_ON = {
     ("matches.needs_for", "needs.read_many"): "those that open_for has shown",
     ("needs.consent", "needs.consent_of"): "of a need of the caller's own place",
     ("partners.reveal", "partners.reveal"): "of a partner that was read, and audited",
-    ("places.coverage", "coverage.of"): "public numbers",
+    ("reports.covered", "coverage.of"): "public numbers",
 }
 PROGRAM = [
     module

@@ -32,6 +32,8 @@ TAGS: dict[str, str] = {
     "plans": "Who should serve whom over all open needs at once, and what if."
     " 对全部需求统筹安排，以及假设分析。",
     "proposals": "What a plan asks of whom, and who said no and why. 派单建议与婉拒原因。",
+    "reports": "For the staff of a place: what keeps offerings out, who was served."
+    " 供工作人员使用的统计：未入选原因、服务公平情况。",
     "search": "Full text in Chinese and English, filters, facets, nearness. 中英文搜索。",
     "audit": "Who did what, sealed row by row. 审计记录。",
     "problems": "What the problem codes mean. 错误代码说明。",
@@ -56,6 +58,9 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "give_role": (409, 422),
     "delegate_role": (409, 422),
     "make_service_key": (409, 422),
+    "report_coverage": (404,),
+    "report_exclusions": (404,),
+    "report_fairness": (404,),
     "found_place": (409, 422),
     "change_place": (422,),
     "withdraw_place": (409,),

@@ -4089,6 +4089,27 @@ async def forwards():
     manager.add_column(
         table_class_name="ServiceType",
         tablename="service_type",
+        column_name="age_groups",
+        db_column_name="age_groups",
+        column_class_name="Text",
+        column_class=Text,
+        params={
+            "default": "",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="ServiceType",
+        tablename="service_type",
         column_name="synonyms",
         db_column_name="synonyms",
         column_class_name="Text",

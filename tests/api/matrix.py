@@ -59,6 +59,8 @@ FOR_PEOPLE = (
     "/v1/partners/{partner_id}/contact",
     "/v1/partners/{partner_id}/credentials",
     "/v1/offerings/{offering_id}/credentials",
+    "/v1/reports/exclusions",
+    "/v1/reports/fairness",
 )
 # Who sees a draft or an applicant that they cover. Places are public.
 SEES = {
@@ -313,6 +315,10 @@ def _key(_town: Town, target: Target) -> dict[str, Any]:
     return {"json": {"name": "kiosk", "scopes": ["read"], "place_id": target.place}}
 
 
+def _at_place(_town: Town, target: Target) -> dict[str, Any]:
+    return {"params": {"place": target.place}}
+
+
 def _lending(town: Town, _target: Target) -> dict[str, Any]:
     to = str(town.accounts["resident"])
     return {"json": {"account_id": to, "valid_to": "2099-01-01T00:00:00Z"}}
@@ -406,7 +412,9 @@ ROWS: dict[str, Row] = {
     "GET /v1/places/{place_id}": Row(EVERYBODY, "place"),
     "PATCH /v1/places/{place_id}": Row(DECIDERS, "place", _json({"population": 1})),
     "DELETE /v1/places/{place_id}": Row(DECIDERS, "place", done=frozenset({200, 409}), apart=True),
-    "GET /v1/places/{place_id}/coverage": Row(EVERYBODY, "place"),
+    "GET /v1/reports/coverage": Row(EVERYBODY, "place", _at_place),
+    "GET /v1/reports/exclusions": Row(STAFF, "place", _at_place),
+    "GET /v1/reports/fairness": Row(STAFF, "place", _at_place),
     "PUT /v1/places/{place_id}/blocked-partners/{partner_id}": Row(DECIDERS, "place"),
     "DELETE /v1/places/{place_id}/blocked-partners/{partner_id}": Row(DECIDERS, "place"),
     "GET /v1/partners": PUBLIC,

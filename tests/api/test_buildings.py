@@ -113,9 +113,9 @@ async def test_nobody_else_tells_two_buildings_of_a_grid_apart(town: Town) -> No
 async def test_the_coverage_of_a_building_counts_nobody_at_home(town: Town) -> None:
     homes = await _homes(town)
     for building in homes.buildings:
-        covered = await town.get(f"/v1/places/{building}/coverage")
+        covered = await town.get(f"/v1/reports/coverage?place={building}")
         assert [covered["partners"], *(s["offerings"] for s in covered["services"])] == [0] * 36
-    covered = await town.get(f"/v1/places/{town.grid}/coverage")
+    covered = await town.get(f"/v1/reports/coverage?place={town.grid}")
     assert covered["partners"] == sum(s["offerings"] for s in covered["services"]) == 2
 
 
@@ -200,7 +200,7 @@ async def test_a_shop_in_a_building_is_in_that_building_for_everybody(town: Town
     for what, made in (("offerings", shop), ("needs", lift)):
         found: Any = (await town.get(f"/v1/{what}?within={at}"))["items"]
         assert [(item["id"], item["place_id"]) for item in found] == [(made["id"], at)]
-    covered = await town.get(f"/v1/places/{at}/coverage")
+    covered = await town.get(f"/v1/reports/coverage?place={at}")
     assert [s["service_type"] for s in covered["services"] if s["offerings"]] == ["breakfast_point"]
 
 

@@ -132,6 +132,6 @@ async def test_thirty_seven_idle_rooms_come_in_at_once_and_are_counted_by_kind(
     await town.indexed()
     found = await town.get("/v1/search?kind=space&facet=service_types&page_size=0")
     assert found["facets"]["service_types"] == {"activity_station": 34, "senior_home": 3}
-    covered = await town.get(f"/v1/places/{town.community}/coverage")
+    covered = await town.get(f"/v1/reports/coverage?place={town.community}")
     counts = {entry["service_type"]: entry["offerings"] for entry in covered["services"]}
     assert (counts["senior_home"], counts["activity_station"], counts["repair"]) == (3, 34, 0)
