@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jsonschema
 import msgspec
 import pytest
@@ -198,34 +194,3 @@ async def test_the_frameworks_own_documentation_is_off(town: Town, path: str) ->
     answer = await town.as_("anonymous", "GET", path)
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"
-
-
-NOT_CHECKED = (
-    # What fits the schema may still refer to nothing, and fields may not go together: 422.
-    "positive_data_acceptance",
-)
-
-
-def test_the_program_keeps_its_document_whatever_is_sent(tmp_path: Path) -> None:
-    """schemathesis plays a caller who knows the document and means no good."""
-    # Sparse answers leave out what the schema requires; the description says so.
-    without_fields = json.loads(json.dumps(DOCUMENT))
-    for item in without_fields["paths"].values():
-        for operation in item.values():
-            operation["parameters"] = [
-                p for p in operation["parameters"] if p.get("name") != "fields"
-            ]
-    (tmp_path / "openapi.json").write_text(json.dumps(without_fields))
-    (tmp_path / "schemathesis.toml").write_text(
-        "[checks.missing_required_header]\nexpected-statuses = [400, 401, 403, 404, 428]\n"
-    )
-    with servers.started(tmp_path / "data") as address:
-        body = {"login": "operator@demo", "password": "demo-only"}
-        token = httpx.post(f"{address}/v1/sessions", json=body).json()["access_token"]
-        command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml"]
-        command += ["run", "openapi.json", "--url", address, "-H", f"Authorization: Bearer {token}"]
-        command += ["--phases", "examples,coverage", "--seed", "1"]
-        command += ["--exclude-checks", ",".join(NOT_CHECKED)]
-        command += ["--exclude-operation-id", "sign_out", "--generation-database", "none"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr
