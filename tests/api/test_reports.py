@@ -8,6 +8,7 @@ import pytest
 
 from models import engine
 from search import shortfalls
+from tests.api import test_plans
 from tests.api.test_service_keys import make_key
 from tests.towns import Town, a_need, a_space, an_offering, mornings
 
@@ -152,6 +153,25 @@ async def test_near_misses_are_told_however_many_shops_do_something_else(town: T
     assert [(mend["action"], mend["offerings"]) for mend in found["mends"]] == [
         ("raise_capacity", 1)
     ]
+
+
+async def test_reasons_of_declined_proposals_are_counted_for_the_staff_of_the_place(
+    town: Town,
+) -> None:
+    """X18."""
+    await town.make("/v1/offerings", an_offering(town), "partner_staff")
+    await town.make("/v1/needs", a_need(town))
+    assert (await _report(town, "exclusions"))["declined"] == []
+    plan = await test_plans._planned(town)
+    (made,) = (await town.make(f"/v1/plans/{plan['id']}/propose", {}))["made"]
+    assert (await _report(town, "exclusions"))["declined"] == []
+    path = f"/v1/proposals/{made['id']}/decline"
+    await town.make(path, {"reason": "time", "note": "CANARY"}, "partner_staff")
+    told = [{"reason": "time", "proposals": 1}]
+    assert (await _report(town, "exclusions"))["declined"] == told
+    assert (await _report(town, "exclusions", "officer", town.subdistrict))["declined"] == told
+    for place in (town.grid, town.sibling):
+        assert (await _report(town, "exclusions", "officer", place))["declined"] == []
 
 
 async def test_a_slot_is_filled_when_as_many_fit_as_it_takes(town: Town) -> None:
