@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable
 
 from litestar import Controller, Response, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
@@ -32,8 +33,9 @@ class ProposalController(Controller):
     ) -> Response[paging.Page[proposals.ProposalRecord]]:
         """Proposals for needs of your places and to your partners, newest first."""
         names = answers.fields_of(proposals.ProposalRecord, fields)
+        sees = accounts.visibility(request.user)
         found = await proposals.browse(
-            accounts.visibility(request.user),
+            sees,
             after=paging.after(cursor),
             limit=limit + 1,
             need=need,
@@ -41,7 +43,7 @@ class ProposalController(Controller):
             partner=partner,
             status=status,
         )
-        return answers.listed(request, found, limit, names)
+        return answers.listed(request, await proposals.shown(sees, found), limit, names)
 
     @get(
         "/{proposal_id:uuid}",
@@ -53,7 +55,8 @@ class ProposalController(Controller):
         self, request: StrictRequest, proposal_id: FromPath[uuid.UUID]
     ) -> Response[proposals.ProposalRecord]:
         """One proposal, for the staff of the need's place and the partner's own people."""
-        proposal = await proposals.read(proposal_id, accounts.visibility(request.user))
+        sees = accounts.visibility(request.user)
+        proposal = await _shown(request, proposals.read(proposal_id, sees))
         return answers.shown(request, proposal, tag=answers.etag(proposal.version))
 
     @post(
@@ -79,4 +82,14 @@ class ProposalController(Controller):
             place_lineage=lineage,
             partner=proposal.partner_id,
         )
-        return await answers.once(request, lambda: proposals.decline(proposal, data), status=200)
+        return await answers.once(
+            request, lambda: _shown(request, proposals.decline(proposal, data)), status=200
+        )
+
+
+async def _shown(
+    request: StrictRequest, found: Awaitable[proposals.ProposalRecord]
+) -> proposals.ProposalRecord:
+    sees = accounts.visibility(request.user)
+    (told,) = await proposals.shown(sees, [await found])
+    return told

@@ -375,6 +375,17 @@ async def open_for(service_type: str, sees: accounts.Visibility) -> list[NeedRec
     return [shape(row) for row in rows]
 
 
+async def public_places_of(need_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """What everybody may know of where these needs are."""
+    if not need_ids:
+        return {}
+    rows = await engine.rows(
+        f"SELECT id, public_place FROM need WHERE id IN ({base.placeholders(len(need_ids))})",
+        *need_ids,
+    )
+    return {base.as_id(need): base.as_id(place) for need, place in rows}
+
+
 async def count_open(sees: accounts.Visibility, within: uuid.UUID) -> int:
     """How many open needs there are in a place that the caller may see there."""
     where = base.Where()

@@ -200,6 +200,20 @@ async def browse(
     return [shape(row) for row in rows]
 
 
+async def shown(
+    sees: accounts.Visibility, proposals: Sequence[ProposalRecord]
+) -> list[ProposalRecord]:
+    """Proposals as these eyes may read them: in which building somebody needs help is for the staff
+    of that place, and not yet for the partners who are asked."""
+    near = await accounts.inside(sees, [proposal.place_id for proposal in proposals])
+    far = [p.need_id for p in proposals if not sees.everything and p.place_id not in near]
+    public = await needs.public_places_of(far)
+    return [
+        structs.replace(proposal, place_id=public.get(proposal.need_id, proposal.place_id))
+        for proposal in proposals
+    ]
+
+
 async def decline(proposal: ProposalRecord, why: Decline) -> ProposalRecord:
     """Say no. Refuses a proposal that does not stand."""
     async with engine.unit_of_work() as work:

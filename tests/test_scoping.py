@@ -21,7 +21,8 @@ UNRESTRICTED = {
     "asks whether something is there, and tells nothing else of it": """
         base.refer accounts.roles.refer_seat offerings._insert partners._blocked""",
     "belongs to a record that was read before, by whoever may": """
-        accounts.roles.read_role needs.consent_of needs.read_many partners.credentials_of
+        accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
+        partners.credentials_of
         partners.state_credentials candidates._held candidates.by_place""",
     "is of the account's own, or asks for the rest itself": """
         people._rows people._intake people._erase_partners people._erase_needs partners.reveal""",

@@ -10,6 +10,7 @@ import pytest
 
 from models import accounts, base, engine
 from search import engine as index
+from tests.api import test_plans
 from tests.api.test_partners import a_partner
 from tests.api.test_roles import a_person, a_role
 from tests.api.test_service_keys import make_key
@@ -41,6 +42,7 @@ class Homes:
             f"/v1/partners/{ids['partner']}",
             f"/v1/offerings/{ids['offering']}/needs",
             f"/v1/needs/{ids['need']}/matches?include=excluded",
+            f"/v1/needs/{ids['need']}/bundles",
         ]
         told = json.dumps([await self.town.get(path, who) for path in answers])
         for at, where in ((number, "here"), (1 - number, "there")):
@@ -225,3 +227,18 @@ async def test_whoever_is_erased_is_in_no_building_any_more(town: Town) -> None:
     for table, identity in (("partner", homes.ids[0]["partner"]), ("offering", asked["id"])):
         ((place,),) = await engine.rows(f"SELECT place FROM {table} WHERE id = $1", identity)
         assert str(place) == town.grid
+
+
+async def test_a_partner_who_is_asked_is_not_told_the_building_of_the_need(town: Town) -> None:
+    homes = await _homes(town)
+    plan = await test_plans._planned(town)
+    await town.make(f"/v1/plans/{plan['id']}/propose", {})
+    for who, places in (("partner_staff", {town.grid}), ("secretary", set(homes.buildings))):
+        listed = (await town.get("/v1/proposals", who))["items"]
+        read = [await town.get(f"/v1/proposals/{item['id']}", who) for item in listed]
+        for told in (listed, read):
+            assert {item["place_id"] for item in told} == places, who
+    declined = await town.make(
+        f"/v1/proposals/{listed[0]['id']}/decline", {"reason": "time"}, "partner_staff"
+    )
+    assert declined["place_id"] == town.grid
