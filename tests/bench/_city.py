@@ -39,8 +39,8 @@ class City:
         """Write needs into the database in use."""
         ((account,),) = await engine.rows("SELECT id FROM account WHERE login = 'secretary@demo'")
         rows = [
-            {"id": identity, "place": draft.place_id, "posted_by": base.as_id(account)}
-            | {"service_type": draft.service_type}
+            {"id": identity, "place": draft.place_id, "public_place": draft.place_id}
+            | {"posted_by": base.as_id(account), "service_type": draft.service_type}
             | needs.columns(draft)
             for identity, draft in asked
         ]
