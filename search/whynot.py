@@ -18,8 +18,8 @@ from search import candidates, gates, scoring, turns
 from search.gates import NeedFacts, OfferingFacts
 from search.scoring import Exclusion, Weights
 
-# Offerings of which the gates are asked in one go: about a millisecond.
-_AT_ONCE = 256
+# Offerings of which the gates are asked in one go: a millisecond or two.
+_AT_ONCE = 128
 _SCORED_AT_ONCE = 16
 
 

@@ -1,11 +1,12 @@
 """How long it takes to rank one slot of a need, database included.
 
-    ./run bench rank [--sizes 10000 100000] [--engines sqlite postgres] [--needs 300]
+    ./run bench rank [--sizes 10000 100000] [--engines sqlite postgres] [--needs 300] [--at URL]
 
 `rank` is `matching.rank` in process, `naive` reads every offering and tries it (a few needs only,
 for the ratio; the answers must be the same), `excluded` is `rank` with who was left out and why,
-`http` is `GET /v1/needs/{id}/matches` through the application. Milliseconds, one need after the
-other; how many were looked at is counted apart.
+`held` how long other requests wait for it at a stretch, `http` is `GET /v1/needs/{id}/matches`
+through the application. Milliseconds, one need after the other; how many were looked at is counted
+apart. `--at` takes a database in which `demo --city N` has settled as many as `--sizes` says.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TypeVar
 
 import httpx
 import structlog
-from msgspec import structs
+from msgspec import Struct, structs
 
 from api import app as application
 from api import worker
@@ -38,30 +39,51 @@ from tests.bench import _city
 T = TypeVar("T")
 Asked = tuple[NeedFacts, uuid.UUID, needs.NeedDraft]
 ANYBODY = accounts.Visibility()
-WARM_UP, NAIVE = 20, 3
+WARM_UP, NAIVE, AT_ONCE = 20, 3, 5_000
 _HEADER = f"{'engine':9}{'offerings':>10}  {'what':11}{'p50':>8}{'p90':>8}{'p99':>8}   candidates"
 
 
-def main() -> None:
+class Figure(Struct, frozen=True):
+    """What one row says: milliseconds, and how many times as long going through all took."""
+
+    engine: str
+    size: int
+    what: str
+    p50: float
+    p99: float
+    naive: float = 0.0
+
+
+def main(argv: list[str] | None = None) -> list[Figure]:
     parser = argparse.ArgumentParser(prog="./run bench rank", description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgres"])
     parser.add_argument("--needs", type=int, default=300)
-    given = parser.parse_args()
+    parser.add_argument("--at", metavar="URL")
+    given = parser.parse_args(argv)
     base.clock = lambda: _city.TODAY
     print(_HEADER)
+    figures: list[Figure] = []
     for name in given.engines:
         for size in given.sizes:
-            asyncio.run(_measure(name, size, given.needs))
+            figures += asyncio.run(_measure(name, size, given.needs, given.at))
+    return figures
 
 
-async def _measure(name: str, size: int, count: int) -> None:
+async def _measure(name: str, size: int, count: int, settled: str | None) -> list[Figure]:
     city = _city.City(size)
     label = f"{name:9}{size:>10,}"
-    async with _database(name) as url:
+    figures: list[Figure] = []
+
+    def note(what: str, times: list[float], counts: Iterable[int] = (), naive: float = 0.0) -> None:
+        figures.append(Figure(name, size, what, _share(times, 50), _share(times, 99), naive))
+        _print(label, what, times, counts, f", {naive:,.0f} times" if naive else "")
+
+    async with _database(name, settled) as url:
         async with databases.in_use(engine.open_engine(url)):
-            await migrate.migrate()
-            await city.settle()
+            if not settled:
+                await migrate.migrate()
+                await city.settle()
             asked = city.asks(count + WARM_UP)
             await city.post(asked)
             stored = [
@@ -72,28 +94,52 @@ async def _measure(name: str, size: int, count: int) -> None:
                 await _rank(ask, excluded=True)
             gc.collect()
             gc.freeze()  # as the server does
-            await _in_process(label, size, stored[WARM_UP:])
+            digest = await _in_process(note, size, stored[WARM_UP:])
+            print(f"{label}  every score of `rank`: {digest[:16]}")
+            where = base.Where()
+            where.add(f"id IN ({where.values([identity for identity, _ in asked])})")
+            if settled:
+                await engine.execute(f"DELETE FROM need WHERE {where}", *where.args)
+                return figures
         async with _client(url) as client:
             await _timed(stored[:WARM_UP], lambda ask: _over_http(client, ask))
             times, _ = await _timed(stored[WARM_UP:], lambda ask: _over_http(client, ask))
-            _print(label, "http", times)
+            note("http", times)
+    return figures
 
 
-async def _in_process(label: str, size: int, asked: list[Asked]) -> None:
+async def _in_process(note: Callable[..., None], size: int, asked: list[Asked]) -> str:
     times, answers = await _timed(asked, lambda ask: _rank(ask))
-    counts = [len(await _fitting(ask)) for ask in asked]
-    _print(label, "rank", times, counts)
-    several = asked[:NAIVE]
+    note("rank", times, [len(await _fitting(ask)) for ask in asked])
+    several = asked[: NAIVE if size < 1_000_000 else 1]
     slower, naive = await _timed(several, _naively)
-    _print(
-        label, "naive", slower, [size] * NAIVE, f", {sum(slower) / sum(times[:NAIVE]):.0f} times"
-    )
-    assert naive == answers[:NAIVE], "somebody who fits was missed"
+    ratio = sum(slower) / sum(times[: len(several)])
+    note("naive", slower, [size] * len(several), ratio)
+    assert naive == answers[: len(several)], "somebody who fits was missed"
     times, _ = await _timed(asked, lambda ask: _rank(ask, excluded=True))
-    counts = [len(await _nearby(ask)) for ask in asked]
-    _print(label, "excluded", times, counts)
-    digest = hashlib.sha256(repr(answers).encode()).hexdigest()
-    print(f"{label}  every score of `rank`: {digest[:16]}")
+    note("excluded", times, [len(await _nearby(ask)) for ask in asked])
+    note("held", [await _held(ask) for ask in asked[:60]])
+    return hashlib.sha256(repr(answers).encode()).hexdigest()
+
+
+async def _held(ask: Asked) -> float:
+    """The longest that others waited for the event loop while it was asked why not, in time that
+    its thread was at work: what the machine does meanwhile is left out."""
+    longest, loop = 0.0, asyncio.get_running_loop()
+    last, over = time.thread_time(), False
+
+    def tick() -> None:
+        nonlocal longest, last
+        now = time.thread_time()
+        longest, last = max(longest, now - last), now
+        if not over:
+            loop.call_later(0.001, tick)
+
+    tick()
+    await _rank(ask, excluded=True)
+    over = True
+    await asyncio.sleep(0.002)
+    return longest * 1000
 
 
 async def _rank(ask: Asked, *, excluded: bool = False) -> list[tuple[str, int]]:
@@ -113,12 +159,13 @@ async def _naively(ask: Asked) -> list[tuple[str, int]]:
     fit = []
     for kind in _city.KINDS:
         rows = await engine.rows("SELECT CAST(id AS text) FROM offering WHERE kind = $1", kind)
-        everybody = [identity for (identity,) in rows]
         others = structs.replace(slot, kind=kind)
-        for offering in await candidates.known_of(everybody, draft.place_id, others, ANYBODY):
-            result = scoring.evaluate(need, slot, offering, weights)
-            if isinstance(result, scoring.Match):
-                fit.append(result)
+        for start in range(0, len(rows), AT_ONCE):
+            some = [identity for (identity,) in rows[start : start + AT_ONCE]]
+            for offering in await candidates.known_of(some, draft.place_id, others, ANYBODY):
+                result = scoring.evaluate(need, slot, offering, weights)
+                if isinstance(result, scoring.Match):
+                    fit.append(result)
     fit.sort(key=scoring.sort_key)
     return [(match.offering_id, match.score) for match in fit[:10]]
 
@@ -163,8 +210,11 @@ def _share(values: list[float] | list[int], percent: int) -> float:
 
 
 @contextlib.asynccontextmanager
-async def _database(name: str) -> AsyncIterator[str]:
-    """An empty database, as a URL."""
+async def _database(name: str, settled: str | None) -> AsyncIterator[str]:
+    """An empty database, as a URL; or the one in which the city is already."""
+    if settled:
+        yield settled
+        return
     if name == "sqlite":
         with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
             yield f"sqlite:///{directory}/bench.sqlite"
