@@ -366,9 +366,10 @@ async def read_many(need_ids: Sequence[uuid.UUID]) -> list[NeedRecord]:
     return [shape(row) for row in rows]
 
 
-async def open_for(service_type: str, sees: accounts.Visibility) -> list[NeedRecord]:
-    """Every open need of a service type that the caller may see."""
-    where = base.Where()
+async def open_for(
+    service_type: str, sees: accounts.Visibility, where: base.Where
+) -> list[NeedRecord]:
+    """Every open need of a service type that the caller may see and that meets the conditions."""
     where.add("status = 'open' AND service_type = {}", service_type)
     sees.restrict(where, PUBLIC, "place", None)
     rows = await engine.fetch(f"SELECT * FROM need WHERE {where} ORDER BY id", *where.args)

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 # Excluded offerings are looked for so much further than the radius, and at least so many metres.
 _WIDER, _WIDER_AT_LEAST_M = 3, 3_000
+_LARGEST_RADIUS_M = 1_000_000
 # Why-not is told of so many offerings at the most; where there are more, of the nearest.
 _MAX_NEARBY, _NARROWEST_M = 5_000, 250
 # Rows that are made into facts in one go: about a millisecond.
@@ -279,6 +280,35 @@ async def by_place(
     }
 
 
+def needs_near(offering: offerings.OfferingRecord) -> base.Where:
+    """Conditions on needs: those with a slot of the offering's kind whose gates radius and reach
+    may be open, by the public points. A little wider than the gates, which decide."""
+    where = base.Where()
+    kind = where.value(f'"kind":"{offering.kind}"')
+    where.add(f"replace(slots, {kind}, '') <> slots")
+    here = values.position(offering.location)
+    if here["lat_e6"] is None or here["lon_e6"] is None:
+        where.add("radius_m IS NULL")
+        return where
+    # As far as the largest radius a need may have; nowhere nearer is a degree shorter.
+    around = cells.Around(here["lat_e6"], here["lon_e6"], _LARGEST_RADIUS_M)
+    if around.sideways is None:
+        return where
+    square = _square(
+        where, "public_lat_e6", "public_lon_e6", here["lat_e6"], here["lon_e6"], around
+    )
+    # Of both, who may know more than the public point may know one so much nearer.
+    astray = disclosure.SNAP_LAT_E6 + disclosure.SNAP_LON_E6
+    radius = f"CAST((CAST(radius_m AS bigint) + 2) * 9 + {astray} AS double precision)"
+    where.add(f"(radius_m IS NULL OR {square} <= {radius} * {radius})")
+    if offering.reach_m is not None and offering.kind != "space":
+        reach = float((offering.reach_m + 2) * 9 + astray)
+        where.add(
+            f"(public_lat_e6 IS NULL OR {square} <= CAST({{}} AS double precision))", reach**2
+        )
+    return where
+
+
 def _position(where: base.Where, sees: accounts.Visibility) -> tuple[str, str]:
     """The position that these eyes may know, as SQL: of a home that is not theirs the public
     point, so that no gate, score or mend depends on where exactly it is."""
@@ -309,16 +339,23 @@ def _within_reach(
     elif sees.places or sees.partners:
         # Of some they know more than the public point, which is no further off than this.
         astray = (disclosure.SNAP_LAT_E6 + disclosure.SNAP_LON_E6) // 2
-    north = f"CAST({lat} - {where.value(need.lat_e6)} AS double precision)"
-    east = (
-        f"CAST({lon} - {where.value(need.lon_e6)} AS double precision)"
-        f" * CAST({where.value(around.cosine)} AS double precision)"
-    )
-    square = f"{north} * {north} + {east} * {east}"
+    square = _square(where, lat, lon, need.lat_e6, need.lon_e6, around)
     where.add(f"{square} <= CAST({{}} AS double precision)", float(around.reach + astray) ** 2)
     if goes:
         reach = f"CAST((o.reach_m + 2) * 9 + {astray} AS double precision)"
         where.add(f"(o.reach_m IS NULL OR {square} <= {reach} * {reach})")
+
+
+def _square(
+    where: base.Where, lat: str, lon: str, lat_e6: int, lon_e6: int, around: cells.Around
+) -> str:
+    """The square of a distance in micro-degrees of latitude, or less, as SQL."""
+    north = f"CAST({lat} - {where.value(lat_e6)} AS double precision)"
+    east = (
+        f"CAST({lon} - {where.value(lon_e6)} AS double precision)"
+        f" * CAST({where.value(around.cosine)} AS double precision)"
+    )
+    return f"({north} * {north} + {east} * {east})"
 
 
 def _affordable(where: base.Where, need: NeedFacts, slot: values.Slot) -> None:

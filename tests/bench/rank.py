@@ -5,7 +5,8 @@
 `rank` is `matching.rank` in process, `naive` reads every offering and tries it (a few needs only,
 for the ratio; the answers must be the same), `excluded` is `rank` with who was left out and why,
 `held` how long other requests wait for it at a stretch, `http` is `GET /v1/needs/{id}/matches`
-through the application. Milliseconds, one need after the other; how many were looked at is counted
+through the application, `reverse` the needs of one offering, of which there is one for ten of
+them. Milliseconds, one need after the other; how many were looked at is counted
 apart. `--at` takes a database in which `demo --city N` has settled as many as `--sizes` says.
 """
 
@@ -30,12 +31,13 @@ from msgspec import Struct, structs
 
 from api import app as application
 from api import worker
-from models import accounts, base, engine, migrate, needs, services, settings
+from models import accounts, base, engine, migrate, needs, offerings, services, settings
 from search import candidates, matching, scoring
 from search.gates import NeedFacts
 from tests import databases, postgres
 from tests.bench import _city
 
+A = TypeVar("A")
 T = TypeVar("T")
 Asked = tuple[NeedFacts, uuid.UUID, needs.NeedDraft]
 ANYBODY = accounts.Visibility()
@@ -119,6 +121,11 @@ async def _in_process(note: Callable[..., None], size: int, asked: list[Asked]) 
     times, _ = await _timed(asked, lambda ask: _rank(ask, excluded=True))
     note("excluded", times, [len(await _nearby(ask)) for ask in asked])
     note("held", [await _held(ask) for ask in asked[:60]])
+    offered = await offerings.browse(ANYBODY, after=None, limit=len(asked))
+    times, found = await _timed(
+        offered, lambda offering: matching.needs_for(offering, ANYBODY, limit=10)
+    )
+    note("reverse", times, [len(several) for several in found])
     return hashlib.sha256(repr(answers).encode()).hexdigest()
 
 
@@ -186,7 +193,7 @@ async def _nearby(ask: Asked) -> list[object]:
 
 
 async def _timed(
-    asked: Iterable[Asked], call: Callable[[Asked], Awaitable[T]]
+    asked: Iterable[A], call: Callable[[A], Awaitable[T]]
 ) -> tuple[list[float], list[T]]:
     times, answers = [], []
     for ask in asked:
