@@ -99,6 +99,7 @@ def create_app(options: settings.Settings) -> Litestar:
             matches.MatchController,
             plans.PlanController,
             imagining.WhatIfController,
+            imagining.WhyNotController,
             proposals.ProposalController,
             bundles.BundleController,
             reports.CoverageController,

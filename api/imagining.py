@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Annotated
+from typing import Annotated, Literal
 
-from litestar import Controller, Response, post
-from litestar.params import JSONBody
+import msgspec
+from litestar import Controller, Response, get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import answers, auth
 from api.requests import StrictRequest
-from models import accounts, base, engine, errors, needs, offerings, partners, places
+from models import accounts, base, engine, errors, needs, offerings, partners, places, plans
 from search import planning
-from search.planning import imagine
+from search.planning import imagine, whynot
 
+Role = Annotated[
+    str,
+    QueryParameter(name="role", pattern=r"^[a-z0-9_-]{1,64}\Z", description="In this role."),
+]
 # Planned twice while somebody waits.
 MOST_NEEDS = 500
 SECONDS = 10.0
@@ -115,6 +120,83 @@ class WhatIfController(Controller):
         async with _one_at_a_time:
             found = await imagine.compare(data.place_id, changes, SECONDS)
         return answers.plain(_difference(found))
+
+
+class MoveOut(Struct):
+    """Who would serve a role of a need instead of whom."""
+
+    need_id: uuid.UUID
+    role: str
+    gone: list[uuid.UUID]
+    come: list[uuid.UUID]
+
+
+class WhyNotOut(Struct):
+    """What it would cost to have this offering in this plan. `answer` is `assigned` (it is in it),
+    `no_candidate` (a gate was shut or twenty others fitted better: see the need's matches),
+    `impossible` (who stays takes its time), or `price`: so many points and needs served less, and
+    who would move."""
+
+    answer: Literal["assigned", "no_candidate", "impossible", "price"]
+    price_points: float | None = None
+    price_needs: int | None = None
+    moves: tuple[MoveOut, ...] = ()
+
+
+class WhyNotController(Controller):
+    """The pair is forced and its neighbourhood planned anew. Nothing of it is kept."""
+
+    path = "/v1/plans/{plan_id:uuid}/why-not"
+    tags = ("plans",)
+
+    @get(
+        operation_id="why_not_in_plan",
+        summary="Why not this offering in this plan?",
+        guards=[auth.signed_in],
+    )
+    async def why_not(
+        self,
+        request: StrictRequest,
+        plan_id: FromPath[uuid.UUID],
+        need: FromQuery[uuid.UUID],
+        role: Role,
+        offering: FromQuery[uuid.UUID],
+    ) -> Response[WhyNotOut]:
+        """What it would cost to have the offering in that role of the need, as things were when
+        the plan was made, and who else would move."""
+        plan = await plans.read(plan_id, accounts.visibility(request.user))
+        content, result = await plans.input_of(plan.id), await plans.result_of(plan.id)
+        if not content or not result:
+            raise errors.Refusal("wrong_state", has=plan.status, needed="done")
+        pin = planning.Pin(str(need), role, str(offering))
+        return answers.shown(request, await _why_not(content, result, pin))
+
+
+async def _why_not(content: str, result: str, pin: planning.Pin) -> WhyNotOut:
+    assigned = msgspec.json.decode(result, type=planning.Report).assignments
+    if any((a.need, a.role, a.offering) == (pin.need, pin.role, pin.offering) for a in assigned):
+        return WhyNotOut("assigned")
+    problem = await asyncio.to_thread(whynot.small_problem, content, result, pin)
+    if problem is None:
+        return WhyNotOut("no_candidate")
+    async with _one_at_a_time:
+        found = await whynot.price(problem, pin, SECONDS)
+    if not found.possible:
+        return WhyNotOut("impossible")
+    return WhyNotOut(
+        "price",
+        found.price / 100,
+        found.needs,
+        tuple(
+            MoveOut(
+                uuid.UUID(move.need),
+                move.role,
+                [uuid.UUID(offering) for offering in move.gone],
+                [uuid.UUID(offering) for offering in move.come],
+            )
+            for move in found.moves
+        ),
+    )
 
 
 async def _changes(request: StrictRequest, data: WhatIf) -> imagine.Changes:

@@ -38,6 +38,7 @@ OPERATIONS: dict[str, Name] = {
     "preview_need": "search",
     "replay_snapshot": "search",
     "what_if": "search",
+    "why_not_in_plan": "search",
     "propose_plan": "search",
     "report_coverage": "search",
     "report_exclusions": "search",

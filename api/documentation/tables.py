@@ -82,6 +82,7 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "cancel_plan": (404, 409),
     "propose_plan": (404, 409, 422),
     "what_if": (404, 422),
+    "why_not_in_plan": (404, 409),
     "decline_proposal": (404, 409),
 }
 # These POSTs keep nothing, so they take no Idempotency-Key though they are for callers signed in.
@@ -195,7 +196,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "page_size": {"description": "Items on a page; 0 asks for the totals alone."},
     "cursor": {"pattern": "^[A-Za-z0-9_-]{22}$"},
     "place": {"description": "Only of this place and everything below it."},
-    "need": {"description": "Only for this need."},
+    "need": {"description": "Of this need alone."},
+    "offering": {"description": "Id of the offering."},
     "plan": {"description": "Only of this plan."},
     "plan_id": {"description": "Id of the plan."},
     "proposal_id": {"description": "Id of the proposal."},

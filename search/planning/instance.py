@@ -157,6 +157,16 @@ class Instance:
         return [self.clashes(offering) for offering in range(len(self.bids_at))]
 
 
+def positions(instance: Instance) -> dict[tuple[str, str, str], Flat]:
+    """Each candidate by need, role and offering."""
+    problem, found = instance.problem, {}
+    for index, need in enumerate(problem.needs):
+        for slot, flat in zip(need.slots, instance.slots_of[index], strict=True):
+            for bid in instance.bids_of_slot[flat]:
+                found[need.id, slot.role, problem.offerings[instance.offering[bid]].id] = bid
+    return found
+
+
 def _mask(times: tuple[Interval, ...], place: dict[int, int]) -> int:
     mask = 0
     for start, end in times:

@@ -17,7 +17,7 @@ from search import candidates, matching, scoring
 from search.gates import NeedFacts, OfferingFacts
 from search.planning import gather
 from search.planning.gather import Asked, Builder, Candidate, Finder
-from search.planning.instance import Flat, Instance
+from search.planning.instance import Flat, Instance, positions
 from search.planning.report import Assignment
 from search.planning.state import State
 
@@ -135,7 +135,7 @@ class _Check:
         """Take what stands, then what is wanted, as far as it fits."""
         spending, _ = await gather.budgets(self._plan.budgets)
         instance = Instance(self._builder.problem(spending))
-        bids = _bids(instance)
+        bids = positions(instance)
         state = State(instance)
         for proposal in standing:
             name = (str(proposal.need_id), proposal.role, str(proposal.offering_id))
@@ -204,13 +204,3 @@ class _Check:
             score=score,
             snapshot=await snapshots.keep(need, content),
         )
-
-
-def _bids(instance: Instance) -> dict[Place, Flat]:
-    """Each candidate by need, role and offering."""
-    problem, found = instance.problem, {}
-    for index, need in enumerate(problem.needs):
-        for slot, flat in zip(need.slots, instance.slots_of[index], strict=True):
-            for bid in instance.bids_of_slot[flat]:
-                found[need.id, slot.role, problem.offerings[instance.offering[bid]].id] = bid
-    return found

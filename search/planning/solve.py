@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 
 from msgspec import Struct
 
 from search.planning import greedy, model
 from search.planning.instance import Instance
-from search.planning.state import State
+from search.planning.state import State, neighbourhood
 
 Say = Callable[[str, float], None]
 
@@ -178,22 +177,3 @@ def _value_of(state: State, around: list[int]) -> int:
         served = sum(state.is_served(need) for need in floor.needs)
         total += instance.problem.rules.floor_penalty * min(served, floor.wanted)
     return total
-
-
-def neighbourhood(state: State, need: int, size: int) -> list[int]:
-    """The need and up to `size` others that it may have to make way for, or may displace: whoever
-    holds an offering that it could have, and so on."""
-    instance = state.instance
-    found, waiting = {need}, deque([need])
-    while waiting:
-        index = waiting.popleft()
-        for slot in instance.slots_of[index]:
-            for bid in instance.bids_of_slot[slot]:
-                for other in sorted(state.at[instance.offering[bid]]):
-                    holder = instance.need[other]
-                    if holder not in found:
-                        found.add(holder)
-                        waiting.append(holder)
-                    if len(found) >= size:
-                        return sorted(found)
-    return sorted(found)

@@ -4,6 +4,7 @@ worth. Takes only what breaks no row."""
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable
 
 from search.planning.instance import Flat, Instance
@@ -150,3 +151,22 @@ class State:
             ):
                 found.append(f"budget of {budget.place}")
         return found
+
+
+def neighbourhood(state: State, need: int, size: int) -> list[int]:
+    """The need and up to `size` others that it may have to make way for, or may displace: whoever
+    holds an offering that it could have, and so on."""
+    instance = state.instance
+    found, waiting = {need}, deque([need])
+    while waiting:
+        index = waiting.popleft()
+        for slot in instance.slots_of[index]:
+            for bid in instance.bids_of_slot[slot]:
+                for other in sorted(state.at[instance.offering[bid]]):
+                    holder = instance.need[other]
+                    if holder not in found:
+                        found.add(holder)
+                        waiting.append(holder)
+                    if len(found) >= size:
+                        return sorted(found)
+    return sorted(found)

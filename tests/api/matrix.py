@@ -465,6 +465,10 @@ ROWS: dict[str, Row] = {
     "POST /v1/plans": Row(DECIDERS, "place", _plan, done=frozenset({202})),
     "POST /v1/plans/what-if": Row(DECIDERS, "place", _what_if),
     "GET /v1/plans/{plan_id}": Row(STAFF, "plan"),
+    # Never done here, where no offering fits any need: whoever may ask is told so.
+    "GET /v1/plans/{plan_id}/why-not": Row(
+        STAFF, "plan", done=frozenset({200, 409}), query=f"?need={NONE}&role=cook&offering={NONE}"
+    ),
     "POST /v1/plans/{plan_id}/cancel": Row(DECIDERS, "plan", done=AGAIN),
     "POST /v1/plans/{plan_id}/propose": Row(DECIDERS, "plan", _json({}), done=AGAIN),
     "GET /v1/proposals": Row(SIGNED_IN),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.towns import Town, a_need, an_offering, mornings
 
 
@@ -237,3 +239,29 @@ async def test_nobody_plans_for_a_place_that_is_not_theirs(town: Town) -> None:
     )
     assert unknown.status_code == 422
     assert unknown.json()["errors"][0]["field"] == "keep"
+
+
+async def test_why_not_this_one_has_a_price_and_names_who_would_move(town: Town) -> None:
+    cook = await _offer(town)
+    usual = await town.make("/v1/needs", a_need(town, priority="normal"))
+    elders = await town.make("/v1/needs", a_need(town))
+    plan = await _planned(town)
+
+    async def why_not(need: Any, offering: str = cook["id"]) -> Any:
+        query = f"need={need['id']}&role=cook&offering={offering}"
+        return await town.get(f"/v1/plans/{plan['id']}/why-not?{query}", "secretary")
+
+    found = await why_not(usual)
+    assert found["answer"] == "price"
+    # The class weighs three times, for the same score and a need served each.
+    score = plan["assignments"][0]["score"]
+    assert found["price_points"] == pytest.approx(2 * (score + 100))
+    assert (found["price_needs"], found["moves"]) == (
+        0,
+        [
+            {"need_id": usual["id"], "role": "cook", "gone": [], "come": [cook["id"]]},
+            {"need_id": elders["id"], "role": "cook", "gone": [cook["id"]], "come": []},
+        ],
+    )
+    assert (await why_not(elders))["answer"] == "assigned"
+    assert (await why_not(usual, town.partner))["answer"] == "no_candidate"

@@ -1,0 +1,150 @@
+"""How long a plan takes, how close it comes to the bound, and what it needs of memory.
+
+    ./run bench plans [--sizes 100x1000 1000x10000 10000x100000] [--seconds 30]
+
+A synthetic city on SQLite. `gather` is the database to a problem, in the server's process; `solve`
+is the planner's process from start to answer, without the prices of the fairness rules; `again` is
+the plan after 5 % of the needs have gone and as many have come, keeping to the one before: `moved`
+is the share of the assignments that could have stayed and did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import tempfile
+import time
+import uuid
+
+from models import base, engine, migrate, places, plans
+from search import planning
+from search.planning import gather
+from tests import databases
+from tests.bench import _city
+
+_HEADER = (
+    f"{'needs x offerings':>19}{'bids':>9}{'gather':>9}{'solve':>8}{'value':>13}{'gap %':>9}"
+    f"{'served':>8}{'greedy':>8}{'RSS MB':>8}{'again':>8}{'moved %':>9}"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./run bench plans", description=__doc__.split("\n")[0])
+    parser.add_argument("--sizes", nargs="+", default=["100x1000", "1000x10000", "10000x100000"])
+    parser.add_argument("--seconds", type=float, default=30.0)
+    given = parser.parse_args()
+    base.clock = lambda: _city.TODAY
+    print(_HEADER)
+    for size in given.sizes:
+        count, offerings = map(int, size.split("x"))
+        asyncio.run(_measure(count, offerings, given.seconds))
+
+
+async def _measure(count: int, size: int, seconds: float) -> None:
+    city = _city.City(size)
+    with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
+        async with databases.in_use(engine.open_engine(f"sqlite:///{directory}/bench.sqlite")):
+            await migrate.migrate()
+            await city.settle()
+            root = await _root(city)
+            asked = city.asks(count)
+            await city.post(asked)
+            began = time.perf_counter()
+            problem = await gather.problem_of(_plan(root), {}, _quiet)
+            gathered = time.perf_counter() - began
+            report, took = await _solve(problem, seconds)
+            memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+            bids = sum(len(slot.bids) for need in problem.needs for slot in need.slots)
+            print(
+                f"{count:>8,} x {size:>8,}{bids:>9,}{gathered:>8.1f}s{took:>7.1f}s"
+                f"{report.value / 100:>13,.0f}{_gap(report):>9.4f}{report.served:>8,}"
+                f"{report.greedy_served:>8,}{memory:>8,}",
+                end="",
+                flush=True,
+            )
+            again, took = await _again(city, root, [need for need, _ in asked], report, seconds)
+            moved = 100 * (again.former - again.kept) / max(again.former, 1)
+            print(f"{took:>7.1f}s{moved:>9.2f}", flush=True)
+
+
+async def _again(
+    city: _city.City,
+    root: uuid.UUID,
+    asked: list[uuid.UUID],
+    report: planning.Report,
+    seconds: float,
+) -> tuple[planning.Report, float]:
+    """The plan after a small change, keeping to the one before."""
+    gone = asked[::20]
+    for need in gone:
+        await engine.execute("UPDATE need SET status = 'withdrawn' WHERE id = $1", need)
+    await city.post(city.asks(len(gone)))
+    kept: dict[tuple[str, str], set[str]] = {}
+    for entry in report.assignments:
+        kept.setdefault((entry.need, entry.role), set()).add(entry.offering)
+    return await _solve(await gather.problem_of(_plan(root), kept, _quiet), seconds)
+
+
+async def _solve(problem: planning.Problem, seconds: float) -> tuple[planning.Report, float]:
+    """The report, and the seconds until it began to work out what each rule costs."""
+    began = time.perf_counter()
+    solved: list[float] = []
+
+    def say(phase: str, _share: float) -> None:
+        if phase == "accounting":
+            solved.append(time.perf_counter() - began)
+
+    (report,) = await planning.run([problem], seconds, say)
+    return report, solved[0]
+
+
+def _gap(report: planning.Report) -> float:
+    return 100 * (report.bound - report.value) / max(report.bound, 1)
+
+
+async def _quiet(_needs: int, _candidates: int) -> None:
+    pass
+
+
+async def _root(city: _city.City) -> uuid.UUID:
+    """A place above all communities of the city."""
+    root = city.id()
+    row = {"id": root, "kind": "municipality", "slug": "city", "name_zh": "市", "name_en": "City"}
+    state = {"timezone": "Asia/Shanghai", "status": "active", "version": 1}
+    await _city._copy(places.Place, [row | state])
+    pairs = [{"ancestor": root, "descendant": root, "depth": 0}]
+    pairs += [{"ancestor": root, "descendant": place, "depth": 1} for place, *_ in city.communities]
+    await _city._copy(places.PlaceClosure, [{"id": city.id()} | pair for pair in pairs])
+    return root
+
+
+def _plan(root: uuid.UUID) -> plans.PlanRecord:
+    """A plan of the whole city, as the queue would hand it out."""
+    return plans.PlanRecord(
+        id=root,
+        place_id=root,
+        objective="utility",
+        status="running",
+        phase="gathering",
+        progress=0,
+        needs=0,
+        candidates=0,
+        asked_by=root,
+        time_limit_s=30,
+        attempts=1,
+        keep=None,
+        keep_points=5,
+        pins=(),
+        budgets=(),
+        input_digest=None,
+        failure=None,
+        version=1,
+        created_at=_city.TODAY,
+        started_at=None,
+        finished_at=None,
+    )
+
+
+if __name__ == "__main__":
+    main()
