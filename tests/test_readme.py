@@ -98,6 +98,11 @@ def test_the_fourth_command_says_whom_to_recruit(address: str) -> None:
     assert "请为" in found["summary"]["zh"]
 
 
+def test_the_fifth_command_asks_for_a_plan_in_the_same_terminal(address: str) -> None:
+    asked = _run(COMMANDS[2].rstrip() + " > /dev/null\n" + COMMANDS[4], address)
+    assert (asked["status"], asked["phase"]) == ("queued", "waiting")
+
+
 def test_the_demo_accounts_of_the_readme_can_sign_in(address: str) -> None:
     logins = set(re.findall(r"`(\w+@demo)`", README))
     assert len(logins) == 8

@@ -130,7 +130,7 @@ def test_no_plan_breaks_a_row_or_is_worth_more_than_its_bound(
         assert solved.state.value() >= solved.greedy.value()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**9), st.randoms(use_true_random=False))
 def test_the_order_of_the_input_changes_nothing(seed: int, chance: random.Random) -> None:
     """X4: deterministic."""
