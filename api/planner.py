@@ -86,12 +86,12 @@ class Planner:
         watch = _Watch(plan, self._worker)
         problem = await gather.problem_of(plan, await kept(plan.keep), watch.tell)
         (report,) = await watch.over(planning.run([problem], float(plan.time_limit_s), watch.say))
-        content = planning.encode(problem).decode()
+        content, digest = await asyncio.to_thread(planning.encode, problem)
         done = await plans.finish(
             plan,
             self._worker,
-            content=content,
-            digest=planning.digest(problem),
+            content=content.decode(),
+            digest=digest,
             result=msgspec.json.encode(report).decode(),
         )
         if not done:

@@ -19,7 +19,6 @@ from search.planning.problem import (
     Problem,
     Rules,
     Slot,
-    digest,
     encode,
     ordered,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "Share",
     "Slot",
     "Without",
-    "digest",
     "encode",
     "ordered",
     "run",

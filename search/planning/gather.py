@@ -295,4 +295,7 @@ async def problem_of(
         builder.add(Asked(facts, need.place_id, found), at[need.place_id], currency.get(facts.id))
         count += 1
         await tell(count, builder.bids)
-    return builder.problem(spending, plan.keep_points * 100, plan.objective)
+    # A second for a large plan, which nobody else should wait for.
+    return await asyncio.to_thread(
+        builder.problem, spending, plan.keep_points * 100, plan.objective
+    )

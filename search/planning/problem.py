@@ -116,14 +116,10 @@ class Problem(Struct, frozen=True):
     objective: Objective = "utility"
 
 
-def digest(problem: Problem) -> str:
-    """The SHA-256 of a problem in its one order."""
-    return hashlib.sha256(encode(ordered(problem))).hexdigest()
-
-
-def encode(problem: Problem) -> bytes:
-    """A problem as JSON, fields sorted."""
-    return msgspec.json.encode(problem, order="sorted")
+def encode(problem: Problem) -> tuple[bytes, str]:
+    """A problem in its one order as JSON with sorted fields, and the SHA-256 of that."""
+    content = msgspec.json.encode(problem, order="sorted")
+    return content, hashlib.sha256(content).hexdigest()
 
 
 def ordered(problem: Problem) -> Problem:

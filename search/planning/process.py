@@ -30,7 +30,7 @@ async def run(
     say: Callable[[str, float], None] = lambda _phase, _share: None,
 ) -> tuple[Report, ...]:
     """One report for each problem. When cancelled, the process is killed."""
-    order = msgspec.json.encode(Order(tuple(problems), seconds))
+    order = await asyncio.to_thread(msgspec.json.encode, Order(tuple(problems), seconds))
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
