@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from models.values import Slot
 from search import gates, scoring, windows
-from search.bundles import choosing
+from search.bundles import levels
 from search.bundles.choosing import Chosen, Search
 from search.bundles.problem import Problem
 from search.gates import NeedFacts, OfferingFacts
@@ -111,7 +111,7 @@ def again(need: NeedFacts, weights: Weights, bundle: Bundle) -> tuple[int, ...]:
     """The scores of a stored bundle worked out again, its members' first and its own last; -1 is
     somebody whom a gate keeps out."""
     spaces = [member.offering for member in bundle.members if member.slot.kind == "space"]
-    spots = choosing.spots(spaces)
+    spots = levels.spots(spaces)
     results = [at_spots(need, m.slot, m.offering, weights, spots) for m in bundle.members]
     scores = [result.score if isinstance(result, Match) else -1 for result in results]
     together = score([(m.slot, s) for m, s in zip(bundle.members, scores, strict=True)])

@@ -11,17 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from search import gates
-from search.bundles.choosing import (
-    RULES,
-    Aim,
-    Chosen,
-    Rule,
-    Search,
-    Spaces,
-    host,
-    lacking,
-    travel_m,
-)
+from search.bundles.choosing import Chosen, Search
+from search.bundles.levels import RULES, Aim, Rule, Spaces, host, lacking, travel_m
 from search.bundles.problem import Candidate, Problem, Role
 from search.gates import Mend
 
