@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import json, structs
 
 from models.values import Slot
-from search import bundles, gates, scoring
+from search import bundle_wording, bundles, gates, scoring, wording
 from tests.search import bundle_oracle
 from tests.search.matching_facts import (
     DEFAULTS,
@@ -21,6 +22,7 @@ from tests.search.matching_facts import (
     a_need,
     an_offering,
     at,
+    metres_north,
     weekly,
 )
 
@@ -343,3 +345,60 @@ def test_shifts_meet_on_the_night_the_clock_changes(zone: str) -> None:
     loose = structs.replace(need, min_coverage=9_000)
     (bundle,) = _found(loose, [(slot, people)], frozenset(), 1)
     assert bundle.shared.minutes == bundle.shared.asked
+
+
+def test_of_bundles_with_the_same_score_the_nearer_comes_first_then_the_earlier_id() -> None:
+    def of(*people: tuple[str, int]) -> list[str]:
+        offered: Offered = [
+            (
+                Slot("cook", "merchant"),
+                [an_offering(id=n, partner=n, lat_e6=metres_north(m)) for n, m in people],
+            )
+        ]
+        found = _found(a_need(radius_m=20_000), offered, frozenset(), 5)
+        assert len({bundle.score for bundle in found}) == 1
+        return [bundle.members[0].offering.id for bundle in found]
+
+    assert of(("a", 9_001), ("b", 9_000), ("d", 9_002), ("c", 9_002)) == ["b", "a", "c", "d"]
+
+
+LANGUAGES: tuple[wording.Language, ...] = ("zh", "en")
+
+
+@pytest.mark.parametrize("rule", bundles.RULES)
+@pytest.mark.parametrize("alone", [True, False])
+def test_every_obstacle_is_said_in_both_languages(rule: bundles.Rule, alone: bool) -> None:
+    price = {"amount": 900, "currency": "CNY", "per": "week"}
+    needed: Any = {"budget": price, "features": ["power"]}.get(rule, 10_000)
+    has: Any = {"budget": {**price, "amount": 500}, "features": []}.get(rule, 8_333)
+    obstacle = bundles.Obstacle(rule, ("cook", "helpers"), needed, has, (), alone)
+    zh, en = (bundle_wording.say_obstacle(obstacle, language) for language in LANGUAGES)
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in zh)
+    assert not any("\u4e00" <= letter <= "\u9fff" for letter in en)
+    assert not set("{}[]") & set(zh + en)
+    assert ("with the others" in en) == (not alone)
+    assert ("83.33 % of the time" in en) == (rule == "time")
+
+
+def test_an_unfilled_role_is_said_with_its_gates_and_who_is_nearest() -> None:
+    assert set(bundle_wording.GATES) == set(gates.GATES)
+
+    def said(found: int, *shut: tuple[str, int]) -> list[str]:
+        return [
+            bundle_wording.say_unfilled("cook", 3, found, shut, None, language)
+            for language in LANGUAGES
+        ]
+
+    several = (("time", 9), ("credentials", 4), ("radius", 2), ("load", 1))
+    assert said(0) == [
+        "角色cook空缺：附近没有这类资源",
+        "unfilled role: cook, because there is nothing of the kind nearby",
+    ]
+    assert said(0, *several) == [
+        "角色cook空缺：时间不合（9）、缺少有效资质（4）、太远（2）",
+        "unfilled role: cook, because not free then (9), no valid licence (4), too far away (2)",
+    ]
+    assert said(2, *several[:1]) == [
+        "角色cook人数不足：需要3，只有2合适；其余：时间不合（9）",
+        "unfilled role: cook, because it takes 3 and only 2 fit; of the others: not free then (9)",
+    ]
