@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Awaitable
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import answers, auth
 from api.requests import StrictRequest
-from models import accounts, base, engine, errors, needs, offerings, partners, places, plans
+from models import accounts, base, errors, needs, offerings, partners, places, plans
 from search import planning
 from search.planning import imagine, whynot
 
@@ -110,11 +111,7 @@ class WhatIfController(Controller):
         await accounts.require(request.user, accounts.DECIDERS, place_lineage=lineage)
         await base.refer("place_id", places.Place, data.place_id)
         changes = await _changes(request, data)
-        ((count,),) = await engine.rows(
-            "SELECT count(*) FROM need WHERE status = 'open' AND place IN"
-            " (SELECT descendant FROM place_closure WHERE ancestor = $1)",
-            data.place_id,
-        )
+        count = await needs.count_open(accounts.visibility(request.user), data.place_id)
         if count > MOST_NEEDS:
             raise errors.Refusal("too_many", what="needs", count=count, limit=MOST_NEEDS)
         async with _one_at_a_time:
@@ -201,31 +198,41 @@ async def _why_not(content: str, result: str, pin: planning.Pin) -> WhyNotOut:
 
 async def _changes(request: StrictRequest, data: WhatIf) -> imagine.Changes:
     """The changes as the planner takes them. Refuses references to what is not there."""
+    sees = accounts.visibility(request.user)
     added, changed = [], {}
     gone: dict[str, set[str]] = {"partner": set(), "offering": set()}
     for at, change in enumerate(data.changes):
         if change.remove_partner is not UNSET:
-            await base.refer(
-                f"changes[{at}].remove_partner", partners.Partner, change.remove_partner
-            )
-            gone["partner"].add(str(change.remove_partner))
+            partner = change.remove_partner
+            await _seen(f"changes[{at}].remove_partner", partner, partners.read(partner, sees))
+            gone["partner"].add(str(partner))
         if change.close_offering is not UNSET:
-            await base.refer(
-                f"changes[{at}].close_offering", offerings.Offering, change.close_offering
-            )
-            gone["offering"].add(str(change.close_offering))
+            offering = change.close_offering
+            await _seen(f"changes[{at}].close_offering", offering, offerings.read(offering, sees))
+            gone["offering"].add(str(offering))
         if change.add_offering is not UNSET:
-            field = f"changes[{at}].add_offering.partner_id"
-            await base.refer(field, partners.Partner, change.add_offering.partner_id)
+            partner, field = change.add_offering.partner_id, "add_offering.partner_id"
+            await _seen(f"changes[{at}].{field}", partner, partners.read(partner, sees))
             added.append(change.add_offering)
         if change.change_need is not UNSET:
-            need = await needs.read(change.change_need.id, accounts.visibility(request.user))
+            need = await needs.read(change.change_need.id, sees)
             draft = needs.as_draft(need) | base.given(change.change_need.changes)
             changed[need.id] = await needs.complete(needs.NeedDraft(**draft))
     imagined, blocked = await imagine.imagined(added)
     return imagine.Changes(
         frozenset(gone["partner"]), frozenset(gone["offering"]), imagined, blocked, changed
     )
+
+
+async def _seen(field: str, subject: uuid.UUID, reading: Awaitable[object]) -> None:
+    """Refuse a reference to what the caller does not see, naming the field that holds it."""
+    try:
+        await reading
+    except errors.Refusal:
+        what = field.rpartition("_")[2] if field.endswith(("partner", "offering")) else "partner"
+        raise errors.refuse_field(
+            field, "unknown_reference", what=what, value=str(subject)
+        ) from None
 
 
 def _difference(found: imagine.Difference) -> DifferenceOut:

@@ -19,19 +19,23 @@ UNRESTRICTED = {
         accounts.roles._held accounts.roles.end_lent_by accounts.people._standpoints
         accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one""",
     "asks whether something is there, and tells nothing else of it": """
-        base.refer accounts.roles.refer_seat offerings._insert partners._blocked""",
+        base.refer accounts.roles.refer_seat offerings._insert partners._blocked plans._check""",
     "belongs to a record that was read before, by whoever may": """
         accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
-        partners.credentials_of
-        partners.state_credentials candidates._held candidates.by_place""",
+        partners.credentials_of plans._text proposals.of_plan proposals.standing
+        partners.state_credentials licences._held candidates.by_place imagine.imagined
+        recheck._lock""",
+    "says when something is taken, to everybody alike, and not by whom": "bookings.taken_of",
+    "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """
         people._rows people._intake people._erase_partners people._erase_needs partners.reveal""",
     "keeps the chain of the audit trail; `browse` is handed its condition": """
         audit.browse audit._chunk audit._hash_of audit._end audit.flaws""",
-    "compares and counts what is public": "coverage.of coverage._counts candidates.fitting",
+    "compares and counts what is public": """
+        coverage.of coverage._counts candidates.fitting bundling._persons""",
     "counts for the staff of a place, which the handler asks for first": """
         fairness._priorities fairness._places fairness._loads""",
-    "counts, for the program itself": "candidates._looked_at sync._count",
+    "counts, for the program itself": "candidates._within_reading sync._count",
     "makes documents, which say who may find them": """
         search.needs.operations search.offerings.operations sync._everything sync._operations""",
     "is addressed by what it contains; the handler asks for its need": "snapshots.read",
@@ -50,6 +54,9 @@ HANDED_ON = {
     ("needs.consent", "needs.consent_of"): "of a need of the caller's own place",
     ("partners.reveal", "partners.reveal"): "of a partner that was read, and audited",
     ("reports.covered", "coverage.of"): "public numbers",
+    ("plans._propose", "proposals.of_plan"): "of a plan that was read",
+    ("imagining.what_if", "base.refer"): "places are public",
+    ("imagining._changes", "imagine.imagined"): "of partners that the caller sees",
 }
 PROGRAM = [
     module

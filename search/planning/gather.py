@@ -59,7 +59,7 @@ async def open_needs(place: uuid.UUID) -> AsyncIterator[tuple[needs.NeedRecord, 
     after: uuid.UUID | None = None
     while True:
         found = await needs.browse(
-            accounts.EVERYTHING, after=after, limit=_PAGE, status="open", within=place
+            eyes_of(place), after=after, limit=_PAGE, status="open", within=place
         )
         zones = await places.timezones(need.place_id for need in found)
         for need in found:
