@@ -119,6 +119,7 @@ async def test_the_coverage_of_a_building_counts_nobody_at_home(town: Town) -> N
         assert [covered["partners"], *(s["offerings"] for s in covered["services"])] == [0] * 36
     covered = await town.get(f"/v1/reports/coverage?place={town.grid}")
     assert covered["partners"] == sum(s["offerings"] for s in covered["services"]) == 2
+    assert covered["parts"] == []
 
 
 async def test_no_answer_but_of_places_names_the_building_of_a_home(town: Town) -> None:
