@@ -69,7 +69,11 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Window(
-    Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from", "except_": "except"}
+    Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"from_": "from", "except_": "except"},
+    gc=False,
 ):
     """A weekly recurring civil window: RRULE `FREQ=WEEKLY;BYDAY=…` in its own time zone.
 

@@ -10,7 +10,9 @@ from models.values import OfferingKind, Per, Priority, Window
 from search.windows import Interval
 
 
-class Licence(Struct, frozen=True):
+# Thousands of these are in the caches: what holds nothing that could hold it back need not be gone
+# through by the garbage collector, which would keep everybody waiting for 50 ms.
+class Licence(Struct, frozen=True, gc=False):
     """A licence or qualification, valid in `[valid_from, valid_to)`, UTC minutes; None is open."""
 
     kind: str
@@ -21,7 +23,7 @@ class Licence(Struct, frozen=True):
     verified: bool = False
 
 
-class OfferingFacts(Struct, frozen=True):
+class OfferingFacts(Struct, frozen=True, gc=False):
     """One offering as the matcher sees it.
 
     `reach_m` None goes anywhere, `capacity` None has no limit; `taken` lists (start, end, quantity)
