@@ -14,7 +14,10 @@ TURN_S = 0.005
 
 
 async def pieces(several: Sequence[T], size: int) -> AsyncIterator[Sequence[T]]:
-    """The sequence in pieces; whenever a turn is over, everybody else has one before the next."""
+    """The sequence in pieces; everybody else has a turn before the first of several, and whenever
+    one of ours is over."""
+    if len(several) > size:
+        await asyncio.sleep(0)
     ends = time.perf_counter() + TURN_S
     for start in range(0, len(several), size):
         if time.perf_counter() > ends:
