@@ -22,9 +22,8 @@ Spot = tuple[int, int]
 class Case(Struct):
     """One offering before one slot of one need, with what several gates and parts share.
 
-    `distance_m` is from the need, None if either has no position; `travel_m` is how far the
-    offering has to go: as far, or in a bundle to the furthest of its spaces. `minutes` is filled
-    by the first who asks.
+    `distance_m` is from the need, None if either has no position; `spots` are the spaces at which
+    the offering would serve, if any; `minutes` is filled by the first who asks.
     """
 
     need: NeedFacts
@@ -32,14 +31,20 @@ class Case(Struct):
     offering: OfferingFacts
     demand: windows.Demand
     distance_m: int | None
-    travel_m: int | None
+    spots: tuple[Spot, ...] = ()
     minutes: tuple[int, ...] | None = None
+
+    @property
+    def travel_m(self) -> int | None:
+        """How far the offering has to go: to the furthest space, or if there is none to the
+        need."""
+        return travel_m(self.offering, self.spots) if self.spots else self.distance_m
 
 
 def case_of(
     need: NeedFacts, slot: Slot, offering: OfferingFacts, spots: tuple[Spot, ...] = ()
 ) -> Case:
-    """Set up the comparison; `spots` are the spaces at which the offering would serve, if any."""
+    """Set up the comparison."""
     metres = None
     if (
         need.lat_e6 is not None
@@ -48,8 +53,7 @@ def case_of(
         and offering.lon_e6 is not None
     ):
         metres = distance_m(need.lat_e6, need.lon_e6, offering.lat_e6, offering.lon_e6)
-    travel = travel_m(offering, spots) if spots else metres
-    return Case(need, slot, offering, windows.demand(need.windows, need.as_of), metres, travel)
+    return Case(need, slot, offering, windows.demand(need.windows, need.as_of), metres, spots)
 
 
 def travel_m(offering: OfferingFacts, spots: tuple[Spot, ...]) -> int | None:
