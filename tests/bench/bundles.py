@@ -22,16 +22,15 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from msgspec import structs
 
-from models import base, engine, migrate, needs, services, values
+from models import base, migrate, needs, services, values
 from search import bundles, bundling, candidates
 from search.gates import NeedFacts
 from search.scoring import Weights
-from tests import databases
+from tests import databases, postgres
 from tests.bench import _city, rank
 
 Asked = tuple[NeedFacts, uuid.UUID, needs.NeedDraft]
@@ -56,10 +55,7 @@ def main() -> None:
 async def _measure(name: str, size: int, count: int) -> None:
     city = _city.City(size)
     label = f"{name:9}{size:>10,}"
-    async with (
-        rank._database(name) as url,
-        databases.in_use(engine.open_engine(url)),
-    ):
+    async with _database(name):
         await migrate.migrate()
         await city.settle()
         asked = [
@@ -72,6 +68,18 @@ async def _measure(name: str, size: int, count: int) -> None:
         gc.freeze()  # as the server does
         await _in_process(label, asked[WARM_UP:])
         await _quality(label, asked[WARM_UP:])
+
+
+@contextlib.asynccontextmanager
+async def _database(name: str) -> AsyncIterator[None]:
+    """An empty database in use."""
+    if name == "sqlite":
+        async with databases.sqlite_engine():
+            yield
+        return
+    with postgres.server() as server:
+        async with databases.postgres_engine(server):
+            yield
 
 
 def _asks(city: _city.City, size: int, count: int) -> Iterator[tuple[uuid.UUID, needs.NeedDraft]]:
@@ -132,7 +140,7 @@ async def _in_process(label: str, asked: Sequence[Asked]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _watched(held: list[float]) -> Any:
+async def _watched(held: list[float]) -> AsyncIterator[None]:
     """How late the event loop is, every few milliseconds, in milliseconds."""
 
     async def watch() -> None:
