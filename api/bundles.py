@@ -112,8 +112,10 @@ class BundleController(Controller):
         place = await places.read(need.place_id)
         facts = candidates.need_facts(need, place.timezone)
         found = await bundling.bundle(facts, need.place_id, need.slots, sees, limit=limit)
-        # An anonymous read leaves nothing behind.
-        digest = await matching.keep(need_id, found.content) if request.user.account else None
+        digest = None
+        # An anonymous read leaves nothing behind, and where nothing was found nothing replays.
+        if request.user.account and found.found:
+            digest = await matching.keep(need_id, found.content)
         told = await answer(request, need.windows, found, sees, digest)
         return answers.shown(request, told)
 

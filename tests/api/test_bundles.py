@@ -247,6 +247,8 @@ async def test_a_stored_bundle_replays_to_the_same_scores_after_everything_has_c
     path = f"/v1/needs/{need['id']}/bundles"
     assert (await town.get(path))["snapshot"] is None
     answer = await town.get(path, "secretary")
+    nobody = await town.make("/v1/needs", _cafeteria(town, radius_m=1))
+    assert (await town.get(f"/v1/needs/{nobody['id']}/bundles", "secretary"))["snapshot"] is None
     await town.change(f"/v1/offerings/{made['cook']}", {"price": {"amount": 900}}, "partner_staff")
     replay = await town.get(f"/v1/snapshots/{answer['snapshot']}/replay", "secretary")
     score = answer["bundles"][0]["score"]
