@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.towns import Town, a_need, an_offering, mornings
+from tests.towns import Town, a_need, a_point, a_space, an_offering, mornings
 
 
 async def _offer(town: Town, **change: Any) -> Any:
@@ -265,3 +265,23 @@ async def test_why_not_this_one_has_a_price_and_names_who_would_move(town: Town)
     )
     assert (await why_not(elders))["answer"] == "assigned"
     assert (await why_not(usual, town.partner))["answer"] == "no_candidate"
+
+
+async def test_a_cook_who_needs_a_kitchen_gets_the_space_that_has_one(town: Town) -> None:
+    """X4: though another space is nearer; and none at all if the kitchen is out of her reach."""
+    cook = await _offer(town, requires_features=["kitchen"], reach_m=400)
+    await town.make("/v1/offerings", a_space(town), "partner_staff")
+    kitchen = a_space(town, features=["kitchen"], location=a_point(100, 300))
+    kitchen = await town.make("/v1/offerings", kitchen, "partner_staff")
+    slots = [{"role": "room", "kind": "space"}, {"role": "cook", "kind": "merchant"}]
+    await town.make("/v1/needs", a_need(town, slots=slots))
+    plan = await _planned(town)
+    assert [(a["role"], a["offering_id"]) for a in plan["assignments"]] == [
+        ("room", kitchen["id"]),
+        ("cook", cook["id"]),
+    ]
+    assert len((await _propose(town, plan))["made"]) == 2
+    await town.change(f"/v1/offerings/{cook['id']}", {"reach_m": 250}, "partner_staff")
+    plan = await _planned(town)
+    assert [a["role"] for a in plan["assignments"]] == ["room"]
+    assert (plan["unserved"][0]["filled"], plan["summary"]["served"]) == (1, 0)
