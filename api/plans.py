@@ -48,7 +48,8 @@ class UnservedOut(Struct):
 
 
 class ShareOut(Struct):
-    """How many needs of a group are served; `possible` have enough candidates for every seat."""
+    """How many needs of a group are served; `possible` have enough candidates for every seat. What
+    it is given: hours a week, and money a year, in minor units."""
 
     group: str
     needs: int
@@ -56,6 +57,8 @@ class ShareOut(Struct):
     served: int
     seats: int
     filled: int
+    hours_week: float
+    price_year: int
 
 
 class RuleOut(Struct):
@@ -323,7 +326,19 @@ def _summary(report: planning.Report) -> SummaryOut:
 
 
 def _shares(shares: tuple[planning.Share, ...]) -> list[ShareOut]:
-    return [ShareOut(**structs.asdict(share)) for share in shares]
+    return [
+        ShareOut(
+            share.group,
+            share.needs,
+            share.possible,
+            share.served,
+            share.seats,
+            share.filled,
+            share.minutes / 60,
+            share.price,
+        )
+        for share in shares
+    ]
 
 
 def _assignment(entry: planning.Assignment) -> AssignmentOut:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from search.planning.instance import Instance
 from search.planning.problem import Need, Problem
@@ -104,7 +104,9 @@ def _shares(state: State, group_of: Callable[[Need], str]) -> tuple[Share, ...]:
         counts["served"] += state.is_served(at)
         counts["seats"] += instance.seats[at]
         counts["filled"] += len(state.of[at])
-    names: Sequence[str] = ("needs", "possible", "served", "seats", "filled")
+        counts["minutes"] += sum(instance.minutes[bid] for bid in state.of[at])
+        counts["price"] += sum(instance.price[bid] for bid in state.of[at])
+    names = [name for name in Share.__struct_fields__ if name != "group"]
     return tuple(
         Share(group, *(counts[name] for name in names)) for group, counts in sorted(counted.items())
     )

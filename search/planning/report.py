@@ -32,7 +32,8 @@ class Without(Struct, frozen=True):
 
 
 class Share(Struct, frozen=True):
-    """How many needs of a group were served; `possible` have enough candidates for every seat."""
+    """How many needs of a group were served; `possible` have enough candidates for every seat.
+    `minutes` a week are given to it, and `price` in minor units is what a year of that costs."""
 
     group: str
     needs: int
@@ -40,6 +41,8 @@ class Share(Struct, frozen=True):
     served: int
     seats: int
     filled: int
+    minutes: int
+    price: int
 
 
 class Rule(Struct, frozen=True):

@@ -60,10 +60,11 @@ async def test_a_plan_assigns_one_cook_to_one_need_and_proves_that_nothing_is_be
     assert rule["price_points"] > 0
     assert summary["greedy"]["served"] <= summary["served"] == 1
     assert summary["hours_week_used"] == 12.5
-    assert {share["group"]: share["served"] for share in summary["by_priority"]} == {
-        "elders": 1,
-        "normal": 0,
+    # X13: five mornings of 2.5 hours, at 5.00 each.
+    given = {
+        s["group"]: (s["served"], s["hours_week"], s["price_year"]) for s in summary["by_priority"]
     }
+    assert given == {"elders": (1, 12.5, 5 * 52 * 500), "normal": (0, 0, 0)}
     assert (plan["needs"], plan["progress"]) == (2, 1)
 
 
