@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from api import planner
-from models import accounts, engine, places, plans, values
+from models import accounts, engine, migrate, places, plans, values
 from search import planning
-from tests import clocks, servers
+from tests import clocks, databases, postgres, servers
 from tests.towns import PASSWORD
 
 
@@ -66,6 +66,59 @@ async def test_a_plan_whose_worker_is_gone_is_taken_by_the_next_and_given_up_in_
     failed = await plans.read(lost.id)
     assert (failed.status, failed.phase) == ("failed", "over")
     assert failed.failure
+
+
+_PROCESS = """
+import asyncio, sys, uuid
+from api import planner
+from models import engine, plans
+async def main():
+    opened = engine.open_engine(sys.argv[1])
+    await opened.start()
+    engine.use(opened)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    working = planner.Planner()
+    await working.start()
+    while (await plans.read(uuid.UUID(sys.argv[2]))).status != "done":
+        await asyncio.sleep(0.05)
+    await working.stop()
+    await opened.close()
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_on_postgresql_make_one_plan_once(
+    postgres_server: postgres.Server,
+) -> None:
+    name = f"test_{uuid.uuid4().hex}"
+    await postgres_server.create_database(name)
+    url = postgres_server.url(name)
+    async with databases.in_use(engine.Postgres(url)):
+        await migrate.migrate()
+        (plan,) = await _asked()
+        pipe = asyncio.subprocess.PIPE
+        async with asyncio.timeout(60):
+            both = [
+                await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-c", _PROCESS, url, str(plan.id)),
+                    cwd=servers.ROOT,
+                    stdin=pipe,
+                    stdout=pipe,
+                )
+                for _ in range(2)
+            ]
+            for process in both:
+                assert process.stdout
+                assert await process.stdout.readline() == b"ready\n"
+            await asyncio.gather(*(process.communicate(b"go\n") for process in both))
+        assert [process.returncode for process in both] == [0, 0]
+        assert (await plans.read(plan.id)).attempts == 1
+        acts = await engine.rows(
+            "SELECT action FROM audit WHERE subject = $1 ORDER BY seq", plan.id
+        )
+        assert acts == [("plan.asked",), ("plan.finished",)]
+    await postgres_server.drop_database(name)
 
 
 async def test_a_solver_that_breaks_down_says_why_and_fails_its_plan() -> None:
