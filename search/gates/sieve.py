@@ -138,7 +138,7 @@ class Sieve:
         if not (lat is None or lon is None or need.lat_e6 is None or need.lon_e6 is None):
             metres = distance_m(need.lat_e6, need.lon_e6, lat, lon)
         if need.radius_m is None or metres is None or metres > need.radius_m or reach is not None:
-            self._case.distance_m = self._case.travel_m = metres
+            self._case.distance_m = metres
             return self._ask(("radius", "reach"), {"reach_m": reach})
         return 0
 
