@@ -11,7 +11,7 @@ from search.planning.state import State
 
 def pinned(instance: Instance) -> State:
     """The pins, as far as they do not contradict one another."""
-    return _fill(State(instance), sorted(instance.pins))
+    return fill(State(instance), sorted(instance.pins))
 
 
 def best_first(instance: Instance) -> State:
@@ -28,7 +28,7 @@ def stable(instance: Instance) -> State:
 def rounded(instance: Instance, share: Mapping[Flat, float]) -> State:
     """What a relaxation takes most of first, then whatever still fits, by what it is worth."""
     by_share = sorted(share, key=lambda bid: (-share[bid], -instance.reward[bid], bid))
-    return filled(_fill(pinned(instance), by_share))
+    return filled(fill(pinned(instance), by_share))
 
 
 def filled(state: State) -> State:
@@ -36,15 +36,15 @@ def filled(state: State) -> State:
     instance = state.instance
     left = [bid for bid in range(len(instance)) if bid not in state.chosen]
     left.sort(key=lambda bid: (-instance.reward[bid], bid))
-    return _fill(state, left)
+    return fill(state, left)
 
 
 def _by(instance: Instance, key: Callable[[Flat], Any]) -> State:
     order = sorted(range(len(instance)), key=lambda bid: (key(bid), bid))
-    return _fill(pinned(instance), order)
+    return fill(pinned(instance), order)
 
 
-def _fill(state: State, order: Iterable[Flat]) -> State:
+def fill(state: State, order: Iterable[Flat]) -> State:
     """Take in this order what fits; once more for who had to wait for a space."""
     waiting = list(order)
     taken = True

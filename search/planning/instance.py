@@ -21,7 +21,8 @@ class Floor:
 
 
 class Instance:
-    """The flat lists of one problem. `fair` False leaves weights and floors of classes out."""
+    """The flat lists of one problem. `protected` False leaves out the weights and floors of the
+    classes, `communities` False those of the communities."""
 
     def __init__(self, problem: Problem, *, protected: bool = True, communities: bool = True):
         self.problem = problem

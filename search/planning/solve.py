@@ -98,7 +98,7 @@ def _exactly(
 def _state(instance: Instance, answer: model.Answer) -> State:
     """The plan of a whole answer: exactly checked, since a solver has tolerances."""
     chosen = sorted(bid for bid, share in answer.share.items() if share > 0.5)
-    return greedy._fill(State(instance), chosen)
+    return greedy.fill(State(instance), chosen)
 
 
 def _improve(best: State, share: dict[int, float], bound: float, ends: float, say: Say) -> State:
@@ -148,19 +148,9 @@ def _better(state: State, need: int, ends: float) -> State:
     small = model.Model(instance, around, state)
     answer = small.solve(whole=True, seconds=ends - time.monotonic(), nodes=_NODES, start=before)
     chosen = sorted(bid for bid, part in answer.share.items() if part > 0.5)
-    taken = []
-    waiting = chosen
-    for _ in range(2):
-        later = []
-        for bid in waiting:
-            if state.fits(bid):
-                state.take(bid)
-                taken.append(bid)
-            else:
-                later.append(bid)
-        waiting = later
+    greedy.fill(state, chosen)
     if _value_of(state, around) < worth:
-        for bid in taken:
+        for bid in state.chosen.intersection(chosen):
             state.drop(bid)
         for bid in before:
             state.take(bid)
