@@ -20,6 +20,8 @@ from search.bundles.problem import Candidate, Problem
 _MOST_SEATS = 32
 # So many steps are taken for one bundle at the most; then the best so far is the answer.
 STEPS = 40_000
+# To work out what so many candidates are worth at a space takes as long as a step.
+_LOOKS = 16
 _NOBODY: frozenset[str] = frozenset()
 
 
@@ -110,7 +112,9 @@ class Search:
     def _at(self, state: _State) -> None:
         """The spaces are chosen: fill the other roles."""
         spaces = tuple(candidate for _, candidate in state.members)
+        before = self._tables.looked
         levels = self._tables.at(spaces)
+        self._steps += (self._tables.looked - before) // _LOOKS
         if levels is not None:
             state = structs.replace(state, cost=state.cost - self._tables.rest)
             self._fill(levels, state, 0, lambda end: self._keep(end, spaces))

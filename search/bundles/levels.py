@@ -63,6 +63,8 @@ class Tables:
     def __init__(self, problem: Problem, without: frozenset[Rule], aim: Aim | None) -> None:
         self._problem, self._without, self._aim = problem, without, aim
         self._bits, self._low = _ties(problem)
+        # How many candidates have been looked at: what the tables have cost so far.
+        self.looked = 0
         # Less than any sum of values.
         self.never = -1 << self._low + _METRES + 128
         roles = range(len(problem.roles))
@@ -113,6 +115,7 @@ class Tables:
     def _entries(self, at: int, spaces: Spaces) -> list[Entry]:
         """Who may take the role at these spaces, by value; each value is different."""
         entries = []
+        self.looked += len(self._problem.roles[at].candidates)
         for candidate in self._problem.roles[at].candidates:
             offering, metres = candidate.offering, travel_m(candidate, spaces)
             if "features" not in self._without and lacking(offering, spaces):
