@@ -92,8 +92,9 @@ PLAN = st.fixed_dictionaries(
             min_size=6,
             max_size=9,
         ),
-        # Of the service key: whether it is a partner's, and which one's or of which place.
-        "key": st.tuples(st.booleans(), _SOME),
+        # Of the service key: whether it is a partner's, which one's or of which place, and whether
+        # it writes.
+        "key": st.tuples(st.booleans(), _SOME, st.booleans()),
     }
 )
 
@@ -210,9 +211,9 @@ async def build(plan: dict[str, Any], people: People, clock: Clock) -> World:
         )
     await _needs(plan["needs"], sites, people["operator"], world)
     await _roles(plan["roles"], kinds, people, world, clock)
-    of_partner, which = plan["key"]
+    of_partner, which, writes = plan["key"]
     partner_id, site = _pick(made, which)[0].id, _pick(sites, which)
-    await _key(world, people, *((partner_id, None) if of_partner else (None, site)))
+    await _key(world, people, *((partner_id, None) if of_partner else (None, site)), writes)
     clock.advance(hours=ASKED)
     return world
 
@@ -327,10 +328,17 @@ async def _roles(
 
 
 async def _key(
-    world: World, people: People, partner: uuid.UUID | None, place: uuid.UUID | None
+    world: World,
+    people: People,
+    partner: uuid.UUID | None,
+    place: uuid.UUID | None,
+    writes: bool,
 ) -> None:
-    """A service key is a secretary of its place, or one of its partner's people."""
-    draft = accounts.KeyDraft(name="kiosk", scopes=("read",), place_id=place, partner_id=partner)
+    """A service key that writes is a secretary of its place, one of a partner one of its people;
+    one that only reads a place is nobody."""
+    scopes: tuple[accounts.KeyScope, ...] = ("read", "needs") if writes else ("read",)
+    draft = accounts.KeyDraft(name="kiosk", scopes=scopes, place_id=place, partner_id=partner)
     world.key = (await accounts.make_key(draft, people["operator"])).key
-    name = "partner_staff" if partner else "secretary"
-    world.held.append(Held(KEY, name, place, partner, 0, FOREVER))
+    if partner or writes:
+        name = "partner_staff" if partner else "secretary"
+        world.held.append(Held(KEY, name, place, partner, 0, FOREVER))

@@ -59,6 +59,10 @@ FOR_PEOPLE = (
     "/v1/partners/{partner_id}/contact",
     "/v1/partners/{partner_id}/credentials",
     "/v1/offerings/{offering_id}/credentials",
+    "/v1/offerings/{offering_id}/bookings",
+    "/v1/bookings",
+    "/v1/plans",
+    "/v1/proposals",
     "/v1/reports/exclusions",
     "/v1/reports/fairness",
 )
