@@ -44,6 +44,7 @@ async def test_a_change_must_say_which_version_it_changes(town: Town) -> None:
 
 
 async def test_of_concurrent_changes_to_one_version_exactly_one_wins(town: Town) -> None:
+    """X6."""
     need = await town.make("/v1/needs", a_need(town))
     path = f"/v1/needs/{need['id']}"
     answers = await asyncio.gather(
@@ -83,6 +84,7 @@ async def test_a_repeated_post_with_one_key_happens_once(town: Town) -> None:
 
 
 async def test_concurrent_posts_with_one_key_happen_once(town: Town) -> None:
+    """X6."""
     headers = {"Idempotency-Key": "breakfast-2"}
     answers = await asyncio.gather(
         *(

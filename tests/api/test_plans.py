@@ -41,7 +41,8 @@ async def _planned(town: Town, **change: Any) -> Any:
 async def test_a_plan_assigns_one_cook_to_one_need_and_proves_that_nothing_is_better(
     town: Town,
 ) -> None:
-    """X4: nothing used twice, protected first, its gap to the bound reported."""
+    """B3: protected needs fill first and the plan names the rule. B7: at least as many needs as
+    greedy, and what was idle is used. X4: nothing used twice, its gap to the bound reported."""
     cook = await _offer(town)
     usual = await town.make("/v1/needs", a_need(town, priority="normal"))
     elders = await town.make("/v1/needs", a_need(town, location={"lat": 29.575, "lon": 106.55}))
@@ -59,7 +60,7 @@ async def test_a_plan_assigns_one_cook_to_one_need_and_proves_that_nothing_is_be
     assert (rule["rule"], rule["binding"]) == ("protected_first", True)
     assert rule["price_points"] > 0
     assert summary["greedy"]["served"] <= summary["served"] == 1
-    assert summary["hours_week_used"] == 12.5
+    assert summary["hours_week_used"] == summary["idle_hours_week_used"] == 12.5
     # X13: five mornings of 2.5 hours, at 5.00 each.
     given = {
         s["group"]: (s["served"], s["hours_week"], s["price_year"]) for s in summary["by_priority"]
