@@ -21,6 +21,7 @@ class City:
 
     def __init__(self, size: int) -> None:
         self._made = city.City(size, TODAY.date())
+        self.root = self._made.municipality
         self.communities = self._made.communities
 
     async def settle(self) -> None:

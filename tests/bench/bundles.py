@@ -39,12 +39,12 @@ _FEATURES, _LICENCES = ("step_free", "power", "kitchen"), ("food_licence", "heal
 _HEADER = f"{'engine':9}{'offerings':>10}  {'what':11}{'p50':>8}{'p90':>8}{'p99':>8}"
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="./run bench bundles", description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgres"])
     parser.add_argument("--needs", type=int, default=200)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     base.clock = lambda: _city.TODAY
     print(_HEADER)
     for name in given.engines:

@@ -169,7 +169,7 @@ async def _naively(ask: Asked) -> list[tuple[str, int]]:
         others = structs.replace(slot, kind=kind)
         for start in range(0, len(rows), AT_ONCE):
             some = [identity for (identity,) in rows[start : start + AT_ONCE]]
-            for offering in await candidates.known_of(some, draft.place_id, others, ANYBODY):
+            for offering in await candidates.known_of(some, need, draft.place_id, others, ANYBODY):
                 result = scoring.evaluate(need, slot, offering, weights)
                 if isinstance(result, scoring.Match):
                     fit.append(result)

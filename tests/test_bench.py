@@ -1,0 +1,32 @@
+"""The benchmarks run: each in a process of its own, over hardly anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("rank --sizes 200 --engines sqlite --needs 25", "every score of `rank`"),
+        ("bundles --sizes 400 --engines sqlite --needs 12", "quality"),
+        ("plans --sizes 200 --seconds 1", "20 x"),
+    ],
+)
+def test_a_benchmark_prints_its_table(arguments: str, says: str) -> None:
+    name, *given = arguments.split()
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.bench.{name}", *given],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
