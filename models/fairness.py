@@ -1,7 +1,7 @@
 """The fairness account: who asked and who was served, by place and priority; who did the work.
 
 A need is served when it was closed; one that was withdrawn does not count. How far an open one has
-been filled, hours and money are not counted: nothing records them yet.
+been filled, and money, are not counted: nothing records them yet.
 """
 
 from __future__ import annotations
@@ -44,12 +44,16 @@ class PriorityShare(Share, frozen=True, kw_only=True):
 
 
 class PartnerLoad(Struct, frozen=True, kw_only=True):
-    """How often an admitted partner of the place was called on, and came, anywhere so far."""
+    """How often an admitted partner of the place was called on, and came, anywhere so far: asked by
+    proposals, and the minutes of its offerings' time that are booked."""
 
     partner_id: uuid.UUID
     name: values.Bilingual
+    proposed: int
+    declined: int
     jobs_agreed: int
     jobs_kept: int
+    minutes_booked: int
 
 
 class Fairness(Struct, frozen=True, kw_only=True):
@@ -84,8 +88,11 @@ async def of(place: uuid.UUID) -> Fairness:
             PartnerLoad(
                 partner_id=base.as_id(row["id"]),
                 name=values.Bilingual(row["name_zh"], row["name_en"]),
+                proposed=row["proposed"],
+                declined=row["declined"],
                 jobs_agreed=row["agreed"],
                 jobs_kept=row["kept"],
+                minutes_booked=row["minutes"],
             )
             for row in loads
         ],
@@ -158,9 +165,15 @@ async def _places(place: uuid.UUID) -> list[PlaceShare]:
 async def _loads(place: uuid.UUID) -> list[dict[str, Any]]:
     return await engine.fetch(
         "SELECT p.id, p.name_zh, p.name_en, coalesce(sum(o.jobs_agreed), 0) AS agreed,"
-        " coalesce(sum(o.jobs_kept), 0) AS kept, count(*) OVER () AS total"
+        " coalesce(sum(o.jobs_kept), 0) AS kept, count(*) OVER () AS total,"
+        " (SELECT count(*) FROM proposal q WHERE q.partner = p.id) AS proposed,"
+        " (SELECT count(*) FROM proposal q WHERE q.partner = p.id AND q.status = 'declined')"
+        " AS declined,"
+        " (SELECT CAST(coalesce(sum(b.ends - b.starts), 0) AS bigint) FROM booking b"
+        " JOIN offering f ON f.id = b.offering"
+        " WHERE f.partner = p.id AND b.status = 'confirmed') AS minutes"
         " FROM partner p LEFT JOIN offering o ON o.partner = p.id"
         f" WHERE p.status = 'admitted' AND p.place IN {_BELOW}"
-        f" GROUP BY p.id, p.name_zh, p.name_en ORDER BY 4 DESC, p.id LIMIT {MAX_PARTNERS}",
+        f" GROUP BY p.id, p.name_zh, p.name_en ORDER BY 4 DESC, 9 DESC, p.id LIMIT {MAX_PARTNERS}",
         place,
     )

@@ -93,6 +93,10 @@ async def test_a_plan_becomes_proposals_once_however_often_it_is_asked(town: Tow
         "proposed",
     )
     assert (second["made"], second["proposed_total"]) == ([], 1)
+    declined = {"reason": "time"}
+    await town.make(f"/v1/proposals/{made['id']}/decline", declined, "partner_staff")
+    account = await town.get(f"/v1/reports/fairness?place={town.community}", "secretary")
+    assert [(p["proposed"], p["declined"]) for p in account["partners"]] == [(1, 1)], "X13"
     listed = await town.get(f"/v1/proposals?need={need['id']}", "partner_staff")
     assert [item["id"] for item in listed["items"]] == [made["id"]]
     assert (await town.get("/v1/proposals", "resident"))["items"] == []

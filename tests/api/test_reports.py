@@ -10,7 +10,7 @@ from models import engine
 from search import shortfalls
 from tests.api import test_plans
 from tests.api.test_service_keys import make_key
-from tests.towns import Town, a_need, a_space, an_offering, mornings
+from tests.towns import Town, a_booking, a_need, a_space, an_offering, mornings
 
 EVENINGS = {"days": [1, 2, 3, 4, 5], "start": "18:00", "end": "20:00"}
 
@@ -262,6 +262,9 @@ async def test_the_account_tells_how_often_each_partner_was_called_on(town: Town
         await engine.execute(
             "UPDATE offering SET jobs_agreed = 7, jobs_kept = 6 WHERE id = $1", offering["id"]
         )
+    path = f"/v1/offerings/{offerings[0]['id']}/bookings"
+    cancelled, _ = [await town.make(path, a_booking()) for _ in range(2)]
+    await town.make(f"/v1/bookings/{cancelled['id']}/cancel", {})
     found = await _report(town, "fairness")
     assert (found["partners_total"], found["partners"]) == (
         1,
@@ -269,8 +272,11 @@ async def test_the_account_tells_how_often_each_partner_was_called_on(town: Town
             {
                 "partner_id": town.partner,
                 "name": {"zh": "周姐早餐", "en": "Zhou's breakfasts"},
+                "proposed": 0,
+                "declined": 0,
                 "jobs_agreed": 14,
                 "jobs_kept": 12,
+                "minutes_booked": 150,
             }
         ],
     )
