@@ -271,7 +271,7 @@ def test_what_callers_give_up_holds_no_stop_up_and_the_next_start_has_every_chan
                 cut.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         began = time.monotonic()
         _post_a_need(server, "A breakfast nobody else wants")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert "A breakfast nobody else wants" in _titles(server)
 
         # A request that is still being sent is answered; one that never ends is cut off. The

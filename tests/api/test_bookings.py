@@ -147,7 +147,7 @@ async def test_a_hold_that_is_confirmed_stays_and_one_that_is_over_is_not_confir
     assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
     ticking = worker.Clock()
     await ticking.start()  # as at every start of the program: first what is due
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await town.get(f"/v1/bookings/{late['id']}", "secretary"))["status"] != "expired":
             await asyncio.sleep(0.01)
     await ticking.stop()
