@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -133,3 +134,14 @@ def found(there: bool) -> None:
     """Refuse with not-found unless `there`."""
     if not there:
         raise errors.not_found()
+
+
+async def referred(field: str, what: str, subject: uuid.UUID, reading: Awaitable[object]) -> None:
+    """Refuse a body's reference to what the caller does not see, naming the field that holds it.
+    `reading` reads it with the caller's eyes."""
+    try:
+        await reading
+    except errors.Refusal:
+        raise errors.refuse_field(
+            field, "unknown_reference", what=what, value=str(subject)
+        ) from None

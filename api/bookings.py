@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, bookings, errors, offerings, places
+from models import accounts, bookings, errors, needs, offerings, places
 from search import windows
 
 Offering = Annotated[
@@ -68,8 +68,12 @@ class BookingController(Controller):
         """Book a time at which the offering is open: all of a space or person, or `quantity` places
         of a merchant's service or goods. `hold_s` only holds it, until it is confirmed or the time
         is over. A need is matched with what is left."""
-        offering = await offerings.read(offering_id, accounts.visibility(request.user))
+        sees = accounts.visibility(request.user)
+        offering = await offerings.read(offering_id, sees)
         await _require(request, offering.place_id, offering.partner_id)
+        if data.need_id:
+            reading = needs.read(data.need_id, sees)
+            await auth.referred("need_id", "need", data.need_id, reading)
         account = auth.account_of(request)
 
         async def booked() -> bookings.BookingRecord:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable
 from typing import Annotated, Literal
 
 import msgspec
@@ -204,15 +203,18 @@ async def _changes(request: StrictRequest, data: WhatIf) -> imagine.Changes:
     for at, change in enumerate(data.changes):
         if change.remove_partner is not UNSET:
             partner = change.remove_partner
-            await _seen(f"changes[{at}].remove_partner", partner, partners.read(partner, sees))
+            reading = partners.read(partner, sees)
+            await auth.referred(f"changes[{at}].remove_partner", "partner", partner, reading)
             gone["partner"].add(str(partner))
         if change.close_offering is not UNSET:
             offering = change.close_offering
-            await _seen(f"changes[{at}].close_offering", offering, offerings.read(offering, sees))
+            found = offerings.read(offering, sees)
+            await auth.referred(f"changes[{at}].close_offering", "offering", offering, found)
             gone["offering"].add(str(offering))
         if change.add_offering is not UNSET:
             partner, field = change.add_offering.partner_id, "add_offering.partner_id"
-            await _seen(f"changes[{at}].{field}", partner, partners.read(partner, sees))
+            reading = partners.read(partner, sees)
+            await auth.referred(f"changes[{at}].{field}", "partner", partner, reading)
             added.append(change.add_offering)
         if change.change_need is not UNSET:
             need = await needs.read(change.change_need.id, sees)
@@ -222,17 +224,6 @@ async def _changes(request: StrictRequest, data: WhatIf) -> imagine.Changes:
     return imagine.Changes(
         frozenset(gone["partner"]), frozenset(gone["offering"]), imagined, blocked, changed
     )
-
-
-async def _seen(field: str, subject: uuid.UUID, reading: Awaitable[object]) -> None:
-    """Refuse a reference to what the caller does not see, naming the field that holds it."""
-    try:
-        await reading
-    except errors.Refusal:
-        what = field.rpartition("_")[2] if field.endswith(("partner", "offering")) else "partner"
-        raise errors.refuse_field(
-            field, "unknown_reference", what=what, value=str(subject)
-        ) from None
 
 
 def _difference(found: imagine.Difference) -> DifferenceOut:

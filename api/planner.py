@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
+from api.worker import Loop
 from models import engine, outbox, plans
 from search import planning
 from search.planning import gather
@@ -33,30 +34,27 @@ class Lost(Exception):
     """The plan is no longer ours: cancelled, or taken by somebody else."""
 
 
-class Planner:
-    """One loop over the queue. `start` and `stop` belong to the application's lifespan."""
+class Planner(Loop):
+    """One loop over the queue."""
 
     def __init__(self) -> None:
         self._worker = uuid.uuid4()
         self._bell = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin. On SQLite nobody else can be at work: what was running was cut off."""
         if engine.current().dialect == "sqlite":
             await plans.interrupt_all()
         outbox.listeners.add(self._bell.set)
-        self._task = asyncio.create_task(self._run())
+        await super().start()
 
     async def stop(self) -> None:
         """Stop at once; a plan under way waits for the next start."""
         outbox.listeners.discard(self._bell.set)
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await super().stop()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Make one plan after the other until cancelled."""
         while True:
             self._bell.clear()
             try:

@@ -7,6 +7,7 @@ inherit its transaction.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 
@@ -27,26 +28,43 @@ SIGN_AT_STOP_S = 2.0
 _EXPECTED = (index.SearchUnavailable, engine.DatabaseUnavailable, OSError)
 
 
-class Worker:
-    """One loop over the outbox. `start` and `stop` belong to the application's lifespan."""
+class Loop(abc.ABC):
+    """A task beside the requests. `start` and `stop` belong to the application's lifespan."""
 
-    def __init__(self, target: index.SearchEngine):
-        self._target = target
-        self._bell = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+    _task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin: first a full index where there is none, then every change as it comes."""
-        outbox.listeners.add(self._bell.set)
+        """Begin."""
         self._task = asyncio.create_task(self.run())
 
     async def stop(self) -> None:
-        """Stop between two batches; what is left in the outbox is carried at the next start."""
-        outbox.listeners.discard(self._bell.set)
+        """Stop wherever it waits; what is left to do is done at the next start."""
         if self._task:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+
+    @abc.abstractmethod
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
+class Worker(Loop):
+    """One loop over the outbox."""
+
+    def __init__(self, target: index.SearchEngine):
+        self._target = target
+        self._bell = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin: first a full index where there is none, then every change as it comes."""
+        outbox.listeners.add(self._bell.set)
+        await super().start()
+
+    async def stop(self) -> None:
+        """Stop between two batches; what is left in the outbox is carried at the next start."""
+        outbox.listeners.discard(self._bell.set)
+        await super().stop()
 
     async def run(self) -> None:
         """Work until cancelled. Trouble with the index or the database only makes it wait."""
@@ -77,24 +95,12 @@ class Worker:
                     await self._bell.wait()
 
 
-class Clock:
-    """Does what time does by itself: holds that are over become free."""
+class Clock(Loop):
+    """Does what time does by itself: holds that are over become free. It begins with what became
+    due while nobody was there."""
 
-    def __init__(self) -> None:
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin with what became due while nobody was there."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop between two ticks."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Tick until cancelled."""
         while True:
             try:
                 await bookings.expire()
@@ -109,26 +115,19 @@ class Clock:
             await asyncio.sleep(TICK_S)
 
 
-class Signing:
+class Signing(Loop):
     """Signs where the audit trail ends: every hour, and once more at a clean stop."""
 
     def __init__(self, key: bytes):
         self._key = key
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin; the first signature comes after an hour."""
-        self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """Sign what is left to sign."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await super().stop()
         await self._sign(SIGN_AT_STOP_S)
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Sign until cancelled; the first signature comes after an hour."""
         while True:
             await asyncio.sleep(SIGN_EVERY_S)
             await self._sign(SIGN_EVERY_S)

@@ -25,6 +25,8 @@ WHOLE = frozenset({"space", "volunteer", "vanguard"})
 LIVE = "b.status IN ('held', 'confirmed')"
 # So far ahead may be booked, and so long may one booking be.
 AHEAD, LONGEST = dt.timedelta(days=366), dt.timedelta(days=31)
+# So many times that are in the way are named.
+_NAMED = 5
 _MINUTE = dt.timedelta(minutes=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SELECT = (
@@ -39,7 +41,6 @@ class Bookable(Table):
 
     number = BigSerial(primary_key=True)
     offering = ForeignKey(offerings.Offering, null=False)
-    bookings = Integer(null=False)
 
 
 class Booking(Table):
@@ -106,7 +107,8 @@ class Time(Struct, frozen=True):
 async def book(
     offering: offerings.OfferingRecord, draft: BookingDraft, booked_by: uuid.UUID
 ) -> BookingRecord:
-    """Book a time of an offering, which the caller has found to be open then.
+    """Book a time of an offering, which the caller has found to be open then, and for a need which
+    the caller may see.
 
     Refuses a time that is taken, past or more than a year ahead, an offering that is not on offer,
     and more places than are left.
@@ -115,16 +117,17 @@ async def book(
     whole = offering.kind in WHOLE
     if whole and draft.quantity != 1:
         raise errors.refuse_field("quantity", "out_of_range", needed="1")
-    if draft.need_id:
-        await base.refer("need_id", needs.Need, draft.need_id)
-    booking_id, moment = base.new_id(), base.now()
-    until = moment + dt.timedelta(seconds=draft.hold_s) if draft.hold_s else None
+    booking_id = base.new_id()
     try:
         async with engine.unit_of_work() as work:
             unit = await _locked(offering.id)
-            await _expire("offering = $2", offering.id)
+            # One moment for all: a hold is over and its row says so, or it still counts.
+            moment = base.now()
+            until = moment + dt.timedelta(seconds=draft.hold_s) if draft.hold_s else None
+            await _expire(moment, "offering = $2", offering.id)
             offering = await _on_offer(offering.id)
-            _refuse_taken(offering, draft, await taken(offering.id, starts, ends), starts)
+            there = await taken_of([offering.id], starts, ends, moment)
+            _refuse_taken(offering, draft, there.get(str(offering.id), []), starts)
             await Booking.insert(
                 Booking(
                     id=booking_id,
@@ -162,7 +165,26 @@ async def cancel(booking: BookingRecord) -> BookingRecord:
 
 async def expire() -> int:
     """Free every time whose hold is over; answers how many."""
-    return await _expire("1 = 1")
+    moment = base.now()
+    # Asked often and nearly always in vain: not as a writer.
+    due = "SELECT 1 FROM booking WHERE status = 'held' AND held_until <= $1 LIMIT 1"
+    return await _expire(moment, "1 = 1") if await engine.rows(due, moment) else 0
+
+
+async def give_back(column: Literal["offering", "need"], subject: uuid.UUID) -> None:
+    """Cancel whatever is still booked of an offering, or for a need, that is gone for good."""
+    async with engine.unit_of_work() as work:
+        free = await engine.fetch(
+            "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
+            f" updated_at = $1 WHERE {column} = $2 AND status IN ('held', 'confirmed')"
+            " RETURNING id, place",
+            base.now(),
+            subject,
+        )
+        for row in free:
+            await _announce(
+                work, base.as_id(row["id"]), base.as_id(row["place"]), "booking.cancelled"
+            )
 
 
 async def read(
@@ -203,20 +225,16 @@ async def browse(
     return [_shape(row) for row in rows]
 
 
-async def taken(offering: uuid.UUID, starts: int, ends: int) -> list[Time]:
-    """What is given away of an offering between two minutes."""
-    return (await taken_of([offering], starts, ends)).get(str(offering), [])
-
-
 async def taken_of(
-    offering_ids: Iterable[uuid.UUID | str], starts: int, ends: int
+    offering_ids: Iterable[uuid.UUID | str], starts: int, ends: int, at: dt.datetime
 ) -> dict[str, list[Time]]:
-    """What is given away of each offering between two minutes, by its id as text."""
+    """What is given away of each offering between two minutes, by its id as text; what is held no
+    longer at the moment `at` is not."""
     where = base.Where()
     ids = [base.as_id(identity) for identity in offering_ids]
     where.add(f"b.offering IN ({where.values(ids)})")
     where.add("b.ends > {} AND b.starts < {}", starts, ends)
-    where.add(f"{LIVE} AND (b.held_until IS NULL OR b.held_until > {{}})", base.now())
+    where.add(f"{LIVE} AND (b.held_until IS NULL OR b.held_until > {{}})", at)
     found: dict[str, list[Time]] = {}
     for offering, *time in await engine.rows(
         f"SELECT CAST(b.offering AS text), b.starts, b.ends, b.quantity FROM booking b"
@@ -238,8 +256,8 @@ def peak(times: Iterable[Time], starts: int) -> int:
 async def _locked(offering: uuid.UUID) -> int:
     """Have nobody else book this offering until the end of the transaction; answers its number."""
     ((number,),) = await engine.rows(
-        "INSERT INTO bookable (offering, bookings) VALUES ($1, 1) ON CONFLICT (offering)"
-        " DO UPDATE SET bookings = bookable.bookings + 1 RETURNING number",
+        "INSERT INTO bookable (offering) VALUES ($1) ON CONFLICT (offering)"
+        " DO UPDATE SET offering = excluded.offering RETURNING number",
         offering,
     )
     return int(number)
@@ -262,7 +280,7 @@ def _refuse_taken(
             raise errors.Refusal(
                 "already_booked",
                 times=", ".join(
-                    f"{_moment(t.starts):%F %H:%M}–{_moment(t.ends):%H:%M}" for t in there
+                    f"{_moment(t.starts):%F %H:%M}–{_moment(t.ends):%H:%M}" for t in there[:_NAMED]
                 ),
             )
     elif offering.capacity is not None:
@@ -271,12 +289,12 @@ def _refuse_taken(
             raise errors.Refusal("full", left=max(left, 0))
 
 
-async def _expire(which: str, *args: Any) -> int:
+async def _expire(moment: dt.datetime, which: str, *args: Any) -> int:
     async with engine.unit_of_work() as work:
         over = await engine.fetch(
             "UPDATE booking SET status = 'expired', version = version + 1, updated_at = $1"
             f" WHERE {which} AND status = 'held' AND held_until <= $1 RETURNING id, place",
-            base.now(),
+            moment,
             *args,
         )
         for row in over:

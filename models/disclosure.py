@@ -92,7 +92,7 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "consent": {
         "staff": "id need given_by relation text channel given_at recorded_by withdrawn_at"
     },
-    "bookable": {"staff": "number offering bookings"},
+    "bookable": {"staff": "number offering"},
     "booking": {
         "staff": "id offering place need booked_by unit starts ends quantity status held_until"
         " version created_at updated_at"

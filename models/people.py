@@ -18,6 +18,7 @@ from models import (
     accounts,
     audit,
     base,
+    bookings,
     disclosure,
     engine,
     errors,
@@ -25,6 +26,8 @@ from models import (
     offerings,
     outbox,
     partners,
+    plans,
+    proposals,
 )
 from models.accounts import limits, operators, passwords, roles, sessions
 
@@ -36,6 +39,7 @@ _JSON = {
     "detail",
     "features",
     "languages",
+    "options",
     "requires_features",
     "scopes",
     "service_types",
@@ -74,6 +78,9 @@ async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
         "credentials": await _rows(partners.Credential, "partner", acts_for),
         "offerings": await _rows(offerings.Offering, "partner", acts_for),
         **await _intake(account, sees),
+        "bookings": await _bookings(account, acts_for, sees),
+        "proposals": await _rows(proposals.Proposal, "partner", acts_for),
+        "plans": await _plans(account, sees),
         "acts": await _rows(audit.Audit, "actor", [account]),
     }
     return Export(made_at=base.now(), data=data)
@@ -155,6 +162,35 @@ async def _intake(account: uuid.UUID, sees: accounts.Visibility) -> dict[str, li
     }
 
 
+async def _bookings(
+    account: uuid.UUID, acts_for: list[uuid.UUID], sees: accounts.Visibility
+) -> list[dict[str, Any]]:
+    """Bookings of what its partners offer, and those it made where it still works."""
+    where = base.Where()
+    theirs = f"o.partner IN ({where.values(acts_for)}) OR " if acts_for else ""
+    where.add(f"({theirs}b.booked_by = {where.value(account)})")
+    sees.restrict(where, "1 = 0", "b.place", "o.partner")
+    found = await engine.fetch(
+        f"SELECT b.* FROM booking b JOIN offering o ON o.id = b.offering WHERE {where}"
+        " ORDER BY b.id",
+        *where.args,
+    )
+    return [
+        _readable(bookings.Booking, disclosure.columns("booking", row, "staff")) for row in found
+    ]
+
+
+async def _plans(account: uuid.UUID, sees: accounts.Visibility) -> list[dict[str, Any]]:
+    """Plans that it asked for where it still works; what came of them is the community's."""
+    where = base.Where()
+    where.add("asked_by = {}", account)
+    sees.restrict(where, "1 = 0", "place", None)
+    found = await engine.fetch(
+        f"SELECT {plans.COLUMNS} FROM plan WHERE {where} ORDER BY id", *where.args
+    )
+    return [_readable(plans.Plan, disclosure.columns("plan", row, "staff")) for row in found]
+
+
 def _readable(table: type[Table], row: dict[str, Any]) -> dict[str, Any]:
     """Times and lists as such, which SQLite keeps as text."""
     times = {c._meta.name for c in table._meta.columns if isinstance(c, Timestamptz)}
@@ -191,6 +227,7 @@ async def _erase_partners(work: engine.Work, account: uuid.UUID) -> set[uuid.UUI
         partner = base.as_id(row["id"])
         gone |= {partner, *await _erase_offerings(work, partner)}
         await engine.execute("DELETE FROM credential WHERE partner = $1", partner)
+        await proposals.forget("partner", partner)
         await engine.execute(
             "UPDATE partner SET name_zh = $1, name_en = $2, place = public_place,"
             " credit_code = NULL, contact_name = NULL, contact_phone = NULL, status = 'exited',"
@@ -226,6 +263,7 @@ async def _erase_offerings(work: engine.Work, partner: uuid.UUID) -> set[uuid.UU
     )
     for row in rows:
         await engine.execute("DELETE FROM offering_service WHERE offering = $1", row["id"])
+        await bookings.give_back("offering", base.as_id(row["id"]))
         await outbox.append(
             work,
             "offering.changed",
@@ -257,6 +295,8 @@ async def _erase_needs(work: engine.Work, account: uuid.UUID, name: str) -> set[
             place=base.as_id(row["place"]),
             action="need.erased",
         )
+        await bookings.give_back("need", base.as_id(row["id"]))
+        await proposals.forget("need", base.as_id(row["id"]))
     await engine.execute(
         "UPDATE consent SET given_by = $1, text = '' WHERE recorded_by = $2 AND (given_by = $3"
         " OR need IN (SELECT id FROM need WHERE posted_by = $2 AND beneficiary = 'self'))",

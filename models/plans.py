@@ -25,7 +25,8 @@ _WAITING = ("queued", "interrupted", "running")
 # A plan that took its process down so often will do so again.
 MOST_ATTEMPTS = 3
 LEASE_S = 30
-_COLUMNS = (
+# All but what a plan was made from and what came of it, which may be megabytes.
+COLUMNS = (
     "id, place, objective, options, status, phase, share_bp, needs, candidates, asked_by,"
     " time_limit_s, attempts, version, input_digest, failure, created_at, started_at, finished_at"
 )
@@ -185,7 +186,7 @@ async def read(plan_id: uuid.UUID, sees: accounts.Visibility = accounts.EVERYTHI
     where = base.Where()
     where.add("id = {}", plan_id)
     sees.restrict(where, "1 = 0", "place", None)
-    rows = await engine.fetch(f"SELECT {_COLUMNS} FROM plan WHERE {where}", *where.args)
+    rows = await engine.fetch(f"SELECT {COLUMNS} FROM plan WHERE {where}", *where.args)
     if not rows:
         raise errors.not_found()
     return shape(rows[0])
@@ -208,7 +209,7 @@ async def browse(
         where.add("status = {}", status)
     where.page("id", after)
     rows = await engine.fetch(
-        f"SELECT {_COLUMNS} FROM plan WHERE {where} ORDER BY id DESC LIMIT {int(limit)}",
+        f"SELECT {COLUMNS} FROM plan WHERE {where} ORDER BY id DESC LIMIT {int(limit)}",
         *where.args,
     )
     return [shape(row) for row in rows]
@@ -278,7 +279,7 @@ async def _take(worker: uuid.UUID) -> PlanRecord | None:
             " lease_until = $2, attempts = attempts + 1, version = version + 1,"
             " started_at = COALESCE(started_at, $3), updated_at = $3 WHERE id = ("
             f"SELECT id FROM plan WHERE {waiting.format('$3')} ORDER BY id LIMIT 1{lock})"
-            f" RETURNING {_COLUMNS}",
+            f" RETURNING {COLUMNS}",
             worker,
             moment + dt.timedelta(seconds=LEASE_S),
             moment,

@@ -240,6 +240,21 @@ async def decline(proposal: ProposalRecord, why: Decline) -> ProposalRecord:
         return shape(rows[0])
 
 
+async def forget(column: Literal["partner", "need"], subject: uuid.UUID) -> None:
+    """A person is forgotten: what is proposed to them, or for what they asked, is declined, and no
+    note is left."""
+    async with engine.unit_of_work() as work:
+        rows = await engine.fetch(
+            "UPDATE proposal SET decline_note = '', status = 'declined',"
+            " decline_reason = COALESCE(decline_reason, 'no_longer_needed'),"
+            f" version = version + 1, updated_at = $1 WHERE {column} = $2 RETURNING id",
+            base.now(),
+            subject,
+        )
+        for row in rows:
+            await outbox.announce(work, "proposal.changed", base.as_id(row["id"]))
+
+
 def shape(row: dict[str, Any]) -> ProposalRecord:
     """A row of `proposal` as a record."""
     return base.record(

@@ -34,9 +34,10 @@ async def given_away(
 ) -> dict[str, list[bookings.Time]]:
     """What is booked of each offering within a span, by its id."""
     found: dict[str, list[bookings.Time]] = {}
+    now = base.now()
     for start in range(0, len(offering_ids), statements.LONGEST):
         several = offering_ids[start : start + statements.LONGEST]
-        found |= await bookings.taken_of(statements.filled(several, several[0]), *span)
+        found |= await bookings.taken_of(statements.filled(several, several[0]), *span, now)
     return found
 
 

@@ -52,11 +52,11 @@ async def left_out(
     """Those around the need, and those of `fitting`, that a gate of the slot keeps out. All are
     counted; whoever one of the gates `apart_from` keeps out is not among the nearest."""
     around = await candidates.around(need, place, slot, sees)
-    shut = await _shut(need, slot, [seen for seen in around if not seen.booked])
+    shut = await _shut(need, slot, around)
+    # What the sieve knows too little of: the gates are asked of its facts.
     booked = [seen.id for seen in around if seen.booked]
     further = await candidates.known_of(booked, need, place, slot, sees)
-    known = shut.keys() | set(booked)
-    further += [offering for offering in fitting if offering.id not in known]
+    further += [offering for offering in fitting if offering.id not in shut]
     async for several in turns.pieces(further, _SCORED_AT_ONCE):
         for offering in several:
             names = gates.failing(gates.case_of(need, slot, offering))

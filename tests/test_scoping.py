@@ -35,7 +35,8 @@ UNRESTRICTED = {
         coverage.of coverage._counts candidates.fitting bundling._persons""",
     "counts for the staff of a place, which the handler asks for first": """
         fairness._priorities fairness._places fairness._loads""",
-    "counts, for the program itself": "candidates._within_reading sync._count",
+    "counts, for the program itself": """
+        candidates._within_reading sync._count bookings.expire""",
     "makes documents, which say who may find them": """
         search.needs.operations search.offerings.operations sync._everything sync._operations""",
     "is addressed by what it contains; the handler asks for its need": "snapshots.read",
@@ -55,6 +56,7 @@ HANDED_ON = {
     ("partners.reveal", "partners.reveal"): "of a partner that was read, and audited",
     ("reports.covered", "coverage.of"): "public numbers",
     ("plans._propose", "proposals.of_plan"): "of a plan that was read",
+    ("worker.run", "bookings.expire"): "the clock, for nobody in particular",
     ("imagining.what_if", "base.refer"): "places are public",
     ("imagining._changes", "imagine.imagined"): "of partners that the caller sees",
 }

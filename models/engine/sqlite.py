@@ -133,6 +133,7 @@ class SQLite(SQLiteEngine):
         return UnitOfWork(self)
 
     async def get_connection(self) -> Any:
+        """Piccolo's `batch` asks for one; ours are kept by the writer and the readers."""
         raise NotImplementedError("batch() is not available: page by key instead")
 
     async def _run(self, sql: str, args: Sequence[Any]) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import contextvars
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Work:
+class Work(abc.ABC):
     """One open transaction, owned by the task that opened it."""
 
     def __init__(self) -> None:
@@ -91,14 +92,16 @@ class Work:
             except Exception:
                 log.exception("a callback after commit failed")
 
-    async def _send(self, sql: str, args: Any) -> Any:
-        raise NotImplementedError
+    # What each engine does in its own way.
 
-    async def _commit(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def _send(self, sql: str, args: Any) -> Any: ...
 
-    async def _rollback(self, problem: BaseException) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def _commit(self) -> None: ...
+
+    @abc.abstractmethod
+    async def _rollback(self, problem: BaseException) -> None: ...
 
 
 class Opens(Protocol):

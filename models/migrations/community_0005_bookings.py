@@ -405,25 +405,4 @@ async def forwards():
         schema=None,
     )
 
-    manager.add_column(
-        table_class_name="Bookable",
-        tablename="bookable",
-        column_name="bookings",
-        db_column_name="bookings",
-        column_class_name="Integer",
-        column_class=Integer,
-        params={
-            "default": 0,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
     return manager

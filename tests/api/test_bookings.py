@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import itertools
 import random
@@ -84,6 +85,15 @@ async def test_places_are_booked_until_none_is_left_at_any_minute(town: Town) ->
     assert (await _book(town, shop, start="09:00", end="10:00", quantity=31)).status_code == 409
 
 
+async def test_places_that_end_when_others_begin_are_never_taken_together(town: Town) -> None:
+    shop = await _shop(town, capacity=80)
+    for start, end in (("06:00", "07:00"), ("07:00", "08:00")):
+        answer = await _book(town, shop, start=start, end=end, quantity=40)
+        assert answer.status_code == 201
+    assert (await _book(town, shop, start="06:00", end="08:00", quantity=41)).status_code == 409
+    assert (await _book(town, shop, start="06:00", end="08:00", quantity=40)).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -152,6 +162,47 @@ async def test_a_hold_that_is_confirmed_stays_and_one_that_is_over_is_not_confir
             await asyncio.sleep(0.01)
     await ticking.stop()
     assert (await _book(town, space, start="06:30", end="07:00")).status_code == 409
+
+
+@pytest.mark.parametrize("before_s", [0.1, 0.3, 0.5, 0.7, 0.9, 1.1])
+async def test_a_hold_that_ends_while_another_books_is_counted_or_over_and_never_both(
+    town: Town, monkeypatch: pytest.MonkeyPatch, before_s: float
+) -> None:
+    """Whoever confirms it may have looked at a clock that is behind."""
+    clock = Clock()
+    monkeypatch.setattr(base, "clock", clock.read)
+    shop = await offerings.read(uuid.UUID(await _shop(town, capacity=80)))
+    held = (await _book(town, str(shop.id), quantity=50, hold_s=600)).json()
+    seen = await bookings.read(uuid.UUID(held["id"]))
+    begins, ends = seen.starts_at, seen.ends_at
+    clock.advance(seconds=600 - before_s)
+
+    def ticking() -> dt.datetime:
+        clock.advance(seconds=0.2)
+        return clock.read()
+
+    monkeypatch.setattr(base, "clock", ticking)
+    draft = bookings.BookingDraft(starts_at=begins, ends_at=ends, quantity=50)
+    taken = 0
+    with contextlib.suppress(errors.Refusal):
+        taken += (await bookings.book(shop, draft, town.accounts["secretary"])).quantity
+    clock.advance(seconds=-60)
+    monkeypatch.setattr(base, "clock", clock.read)
+    with contextlib.suppress(errors.Refusal):
+        taken += (await bookings.confirm(seen)).quantity
+    assert taken == 50
+
+
+async def test_a_need_that_the_caller_does_not_see_is_no_need_to_book_for(town: Town) -> None:
+    space = await _space(town)
+    draft = a_need(town, place_id=town.elsewhere, status="draft")
+    hidden = (await town.make("/v1/needs", draft, "operator"))["id"]
+    answer = await _book(town, space, need_id=hidden)
+    assert answer.status_code == 422
+    missing = await _book(town, space, need_id=str(uuid.UUID(int=7 << 76 | 1 << 63)))
+    errors_of = [{**answer.json()["errors"][0], "detail": ""} for answer in (answer, missing)]
+    assert errors_of[0] == errors_of[1]
+    assert (await _book(town, space, "operator", need_id=hidden)).status_code == 201
 
 
 async def test_a_cancelled_time_is_free_for_others(town: Town) -> None:

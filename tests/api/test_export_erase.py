@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from models import accounts, audit, base, engine, piccolo_app, settings
-from tests.towns import PASSWORD, Town, a_need, a_point, an_offering
+from models import accounts, audit, base, engine, piccolo_app, plans, proposals, settings
+from tests.towns import PASSWORD, Town, a_booking, a_need, a_point, an_offering
 
 LOGIN = "canary.login@example.com"
 # Words that are nobody else's, in every text that can be stated.
@@ -32,6 +32,7 @@ CANARIES = (
     "金丝雀愿",
     "canaryconsent",
     "canarykey",
+    "canarynote",
 )
 
 
@@ -40,7 +41,7 @@ class Person:
 
     def __init__(self, town: Town, account: str, token: str) -> None:
         self.town, self.account, self.token = town, account, token
-        self.partner = self.offering = self.need = self.key = ""
+        self.partner = self.offering = self.need = self.key = self.booking = ""
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
@@ -70,6 +71,8 @@ async def a_person(town: Town) -> Person:
     person = Person(town, account, signed_in.json()["access_token"])
     await _offer(town, person)
     await _ask(town, person)
+    await town.indexed()
+    await _agree(town, person)
     body = {"name": "canarykey", "scopes": ["read"], "partner_id": person.partner}
     person.key = (await person.make("/v1/service-keys", body))["key"]
     await town.indexed()
@@ -129,6 +132,30 @@ async def _ask(town: Town, person: Person) -> None:
     other = await town.make("/v1/needs", a_need(town, slots=need["slots"]))
     found = await town.get(f"/v1/needs/{other['id']}/matches", "secretary")
     assert found["slots"][0]["matches"][0]["offering"]["id"] == person.offering
+
+
+async def _agree(town: Town, person: Person) -> None:
+    """Is proposed for two needs, says no to one of them, and is booked for a morning."""
+    place, operator = base.as_id(town.community), town.accounts["operator"]
+    plan = await plans.ask(plans.PlanDraft(place_id=place), operator)
+    seats = [
+        proposals.Seat(
+            need=base.as_id((await town.make("/v1/needs", a_need(town)))["id"]),
+            place=place,
+            role="cook",
+            seat=0,
+            offering=base.as_id(person.offering),
+            partner=base.as_id(person.partner),
+            score=5_000,
+            snapshot="0" * 64,
+        )
+        for _ in range(2)
+    ]
+    made = await proposals.make(plan.id, place, seats)
+    body = {"reason": "personal", "note": "canarynote"}
+    await person.make(f"/v1/proposals/{made[0].id}/decline", body)
+    path = f"/v1/offerings/{person.offering}/bookings"
+    person.booking = (await person.make(path, a_booking(), headers={"Idempotency-Key": "b"}))["id"]
 
 
 async def _sign_in(town: Town) -> Any:
@@ -192,6 +219,9 @@ async def test_an_export_holds_everything_that_was_stated_and_no_secret(town: To
     assert [need["id"] for need in data["needs"]] == [person.need]
     assert data["needs"][0]["slots"][0]["role"] == "helper"
     assert data["consents"][0]["given_by"] == "金丝雀人 CanaryName"
+    assert [booking["id"] for booking in data["bookings"]] == [person.booking]
+    assert sorted(row["status"] for row in data["proposals"]) == ["declined", "proposed"]
+    assert data["plans"] == []
     assert "need.posted" in {act["action"] for act in data["acts"]}
     for secret in ("hash", "argon2", person.token, person.key):
         assert secret not in answer.text.replace('"hash":', "").replace('"previous":', "")
@@ -303,6 +333,10 @@ async def test_after_erasure_nothing_of_the_person_can_be_used_or_found(town: To
     assert (partner["status"], partner["contact_phone"]) == ("exited", None)
     need = await town.get(f"/v1/needs/{person.need}", "secretary")
     assert (need["status"], need["title"]["en"]) == ("withdrawn", "Erased")
+    booking = await town.get(f"/v1/bookings/{person.booking}", "secretary")
+    assert booking["status"] == "cancelled"
+    asked = (await town.get(f"/v1/proposals?partner={person.partner}", "secretary"))["items"]
+    assert {(one["status"], one["decline_note"]) for one in asked} == {("declined", "")}
     (act,) = (await town.get("/v1/audit?action=account.erased", "operator"))["items"]
     assert (act["actor"], act["subject"]) == (person.account, person.account)
 
