@@ -52,6 +52,8 @@ class Booking(Table):
     # The offering's, for whoever may see it.
     place = UUID(null=False)
     need = ForeignKey(needs.Need, null=True, default=None)
+    # What of an agreement it fulfils, if it does.
+    commitment = UUID(null=True, default=None)
     booked_by = UUID(null=False)
     unit = BigInt(null=True, default=None)
     starts = BigInt(null=False)

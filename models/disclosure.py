@@ -94,8 +94,8 @@ _CLASSES: dict[str, dict[Level, str]] = {
     },
     "bookable": {"staff": "number offering"},
     "booking": {
-        "staff": "id offering place need booked_by unit starts ends quantity status held_until"
-        " version created_at updated_at"
+        "staff": "id offering place need commitment booked_by unit starts ends quantity status"
+        " held_until version created_at updated_at"
     },
     # The content may hold exact homes: see matching.homes.
     "snapshot": {"public": "digest need made_at", "matched": "content"},
@@ -108,6 +108,35 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "proposal": {
         "staff": "id plan need place role seat offering partner score snapshot status"
         " decline_reason decline_note made_at version updated_at"
+    },
+    # For the staff of the place it is about, and the partner's own people.
+    "transfer": {"staff": "id kind place partner subject reverses at"},
+    "entry": {"staff": "id transfer account unit amount"},
+    # For the staff of the need's place and the people of its parties; where exactly somebody needs
+    # help is for the parties once all have accepted.
+    "agreement": {
+        "matched": "place",
+        "staff": "id need public_place plan title_zh title_en service_type state state_since"
+        " starts_on ends_on last_ends respond_by due due_at places cost_amount cost_currency terms"
+        " proposed_by version created_at updated_at",
+    },
+    "party": {
+        "staff": "id agreement partner answer answered_by answered_at decline_reason decline_note"
+    },
+    "commitment": {
+        "staff": "id agreement party partner offering role seat kind quantity value_amount"
+        " value_currency description_zh description_en times score snapshot proposal replaces"
+        " status live_from left_at"
+    },
+    "occurrence": {"staff": "id agreement starts ends status version updated_at"},
+    "agreement_event": {
+        "staff": "id agreement at transition was state actor party commitment reason note"
+    },
+    "need_fill": {"public": "id need role wanted taken"},
+    "intake": {"public": "id agreement places taken"},
+    # Whoever has enrolled, the staff of the place and who serves them.
+    "enrolment": {
+        "staff": "id need place agreement account label status version created_at updated_at"
     },
     "answer": {
         "staff": "id caller route status created_at",

@@ -6,9 +6,11 @@ from piccolo.conf.apps import AppConfig
 
 from models import (
     accounts,
+    agreements,
     answers,
     audit,
     bookings,
+    ledger,
     needs,
     offerings,
     outbox,
@@ -45,6 +47,16 @@ TABLES = [
     snapshots.Snapshot,
     plans.Plan,
     proposals.Proposal,
+    ledger.Transfer,
+    ledger.Entry,
+    agreements.Agreement,
+    agreements.Party,
+    agreements.Commitment,
+    agreements.Occurrence,
+    agreements.AgreementEvent,
+    agreements.NeedFill,
+    agreements.Intake,
+    agreements.Enrolment,
     answers.Answer,
     outbox.Outbox,
 ]
