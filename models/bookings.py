@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -27,10 +27,13 @@ LIVE = "b.status IN ('held', 'confirmed')"
 AHEAD, LONGEST = dt.timedelta(days=366), dt.timedelta(days=31)
 # So many times that are in the way are named.
 _NAMED = 5
+# Rows of one INSERT: PostgreSQL takes 32,767 parameters.
+_AT_ONCE = 1_000
 _MINUTE = dt.timedelta(minutes=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SELECT = (
     "SELECT b.*, b.offering AS offering_id, b.need AS need_id, b.place AS place_id,"
+    " b.commitment AS commitment_id,"
     " o.partner AS partner_id FROM booking b JOIN offering o ON o.id = b.offering"
 )
 
@@ -87,6 +90,7 @@ class BookingRecord(Struct, kw_only=True):
     place_id: uuid.UUID
     partner_id: uuid.UUID
     need_id: uuid.UUID | None
+    commitment_id: uuid.UUID | None
     booked_by: uuid.UUID
     starts_at: dt.datetime
     ends_at: dt.datetime
@@ -155,13 +159,94 @@ async def book(
         raise errors.Refusal("conflict") from None
 
 
+async def book_times(
+    offering_id: uuid.UUID,
+    times: Sequence[tuple[int, int]],
+    quantity: int,
+    *,
+    need: uuid.UUID,
+    commitment: uuid.UUID,
+    booked_by: uuid.UUID,
+) -> None:
+    """Book an offering for a commitment at each of the times (UTC minutes), all or none.
+
+    Refuses as `book` does; what is in the way is named.
+    """
+    async with engine.unit_of_work() as work:
+        unit = await _locked(offering_id)
+        moment = base.now()
+        await _expire(moment, "offering = $2", offering_id)
+        offering = await _on_offer(offering_id)
+        whole = offering.kind in WHOLE
+        first, last = min(t[0] for t in times), max(t[1] for t in times)
+        there = (await taken_of([offering.id], first, last, moment)).get(str(offering.id), [])
+        _refuse_series(offering, quantity, times, there)
+        rows = [
+            Booking(
+                id=base.new_id(),
+                offering=offering.id,
+                place=offering.place_id,
+                need=need,
+                commitment=commitment,
+                booked_by=booked_by,
+                unit=unit if whole else None,
+                starts=starts,
+                ends=ends,
+                quantity=quantity,
+                status="confirmed",
+                version=1,
+                created_at=moment,
+                updated_at=moment,
+            )
+            for starts, ends in times
+        ]
+        for at in range(0, len(rows), _AT_ONCE):
+            await Booking.insert(*rows[at : at + _AT_ONCE])
+        await outbox.append(
+            work,
+            "booking.changed",
+            offering.id,
+            place=offering.place_id,
+            action="booking.series_made",
+            commitment=str(commitment),
+            bookings=len(rows),
+        )
+
+
+async def give_back_times(commitment: uuid.UUID, since: int) -> int:
+    """Cancel what is booked for a commitment from a minute on; answers how many."""
+    async with engine.unit_of_work() as work:
+        free = await engine.fetch(
+            "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
+            " updated_at = $1 WHERE commitment = $2 AND starts >= $3"
+            " AND status IN ('held', 'confirmed') RETURNING offering, place",
+            base.now(),
+            commitment,
+            since,
+        )
+        if free:
+            await outbox.append(
+                work,
+                "booking.changed",
+                base.as_id(free[0]["offering"]),
+                place=base.as_id(free[0]["place"]),
+                action="booking.series_cancelled",
+                commitment=str(commitment),
+                bookings=len(free),
+            )
+    return len(free)
+
+
 async def confirm(booking: BookingRecord) -> BookingRecord:
     """Keep a held booking for good. Refuses one whose hold is over."""
     return await _move(booking, ("held",), "confirmed")
 
 
 async def cancel(booking: BookingRecord) -> BookingRecord:
-    """Give a time back; it is free for others from now on."""
+    """Give a time back; it is free for others from now on. Refuses one that an agreement needs:
+    that is ended, or its member swapped."""
+    if booking.commitment_id:
+        raise errors.Refusal("in_use", what=f"commitment {booking.commitment_id}")
     return await _move(booking, ("held", "confirmed"), "cancelled")
 
 
@@ -278,17 +363,38 @@ def _refuse_taken(
     offering: offerings.OfferingRecord, draft: BookingDraft, there: list[Time], starts: int
 ) -> None:
     if offering.kind in WHOLE:
-        if there:
-            raise errors.Refusal(
-                "already_booked",
-                times=", ".join(
-                    f"{_moment(t.starts):%F %H:%M}–{_moment(t.ends):%H:%M}" for t in there[:_NAMED]
-                ),
-            )
+        _refuse_clash(there)
     elif offering.capacity is not None:
         left = offering.capacity - peak(there, starts)
         if draft.quantity > left:
             raise errors.Refusal("full", left=max(left, 0))
+
+
+def _refuse_series(
+    offering: offerings.OfferingRecord,
+    quantity: int,
+    times: Sequence[tuple[int, int]],
+    there: list[Time],
+) -> None:
+    """The same for many times; `there` is sorted by its start."""
+    if offering.kind in WHOLE:
+        _refuse_clash([t for t in there if any(t.starts < e and t.ends > s for s, e in times)])
+    elif offering.capacity is not None:
+        for starts, ends in times:
+            meanwhile = [t for t in there if t.starts < ends and t.ends > starts]
+            left = offering.capacity - peak(meanwhile, starts)
+            if quantity > left:
+                raise errors.Refusal("full", left=max(left, 0))
+
+
+def _refuse_clash(there: list[Time]) -> None:
+    if there:
+        raise errors.Refusal(
+            "already_booked",
+            times=", ".join(
+                f"{moment_of(t.starts):%F %H:%M}–{moment_of(t.ends):%H:%M}" for t in there[:_NAMED]
+            ),
+        )
 
 
 async def _expire(moment: dt.datetime, which: str, *args: Any) -> int:
@@ -347,10 +453,11 @@ def minute(moment: dt.datetime) -> int:
     return (moment - _EPOCH) // _MINUTE
 
 
-def _moment(minutes: int) -> dt.datetime:
+def moment_of(minutes: int) -> dt.datetime:
+    """The time of so many UTC minutes since 1970."""
     return _EPOCH + minutes * _MINUTE
 
 
 def _shape(row: dict[str, Any]) -> BookingRecord:
-    times = {"starts_at": _moment(row["starts"]), "ends_at": _moment(row["ends"])}
+    times = {"starts_at": moment_of(row["starts"]), "ends_at": moment_of(row["ends"])}
     return base.record({**row, **times}, BookingRecord)

@@ -136,6 +136,20 @@ CODES: dict[str, Code] = {
         "{left} are left at that time. Book fewer places or another time.",
         "该时段剩余 {left} 个名额。请减少数量或另选时段。",
     ),
+    "filled": Code(
+        409,
+        "Not so much is needed any more",
+        "需求已满足",
+        "Of {what} {left} are still missing. Ask for no more than that.",
+        "{what} 尚缺 {left}。请勿超出此数。",
+    ),
+    "does_not_fit": Code(
+        422,
+        "It does not fit",
+        "不符合条件",
+        "Shut: {gates}. GET /v1/needs/{need}/matches?include=excluded says why, and what would do.",
+        "未满足：{gates}。原因及改进办法见 GET /v1/needs/{need}/matches?include=excluded。",
+    ),
     "closed_then": Code(
         409,
         "It is not open then",

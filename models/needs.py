@@ -305,6 +305,32 @@ async def change(need: NeedRecord, change: NeedChange) -> NeedRecord:
         return await read(need.id)
 
 
+async def close(need_id: uuid.UUID) -> None:
+    """Everything a need asks for is there. One that is not open stays as it is."""
+    await _turn(need_id, "open", "closed", "need.filled")
+
+
+async def reopen(need_id: uuid.UUID) -> None:
+    """Something of a need is missing again. One that is not closed stays as it is."""
+    await _turn(need_id, "closed", "open", "need.reopened")
+
+
+async def _turn(need_id: uuid.UUID, before: NeedStatus, after: NeedStatus, action: str) -> None:
+    async with engine.unit_of_work() as work:
+        rows = await engine.rows(
+            "UPDATE need SET status = $1, version = version + 1, updated_at = $2"
+            " WHERE id = $3 AND status = $4 RETURNING place",
+            after,
+            base.now(),
+            need_id,
+            before,
+        )
+        for (place,) in rows:
+            await outbox.append(
+                work, "need.changed", need_id, place=base.as_id(place), action=action
+            )
+
+
 async def withdraw(need: NeedRecord) -> NeedRecord:
     """Take a need back; it stays readable to the staff of its place as history."""
     async with engine.unit_of_work() as work:

@@ -20,20 +20,7 @@ from models.partners import Partner
 from models.places import Place
 from models.plans import Plan
 
-ProposalStatus = Literal["proposed", "declined"]
-# Why not: what would have to change before somebody says yes. For counting, so no free text.
-DeclineReason = Literal[
-    "time",
-    "distance",
-    "price",
-    "capacity",
-    "equipment",
-    "not_suitable",
-    "taken_meanwhile",
-    "personal",
-    "no_longer_needed",
-    "other",
-]
+ProposalStatus = Literal["proposed", "accepted", "declined", "lapsed", "withdrawn"]
 
 
 class Proposal(Table):
@@ -72,7 +59,7 @@ class ProposalRecord(Struct, kw_only=True):
     score: float
     snapshot: str
     status: ProposalStatus
-    decline_reason: DeclineReason | None
+    decline_reason: values.Reason | None
     decline_note: str
     made_at: dt.datetime
     version: int
@@ -81,7 +68,7 @@ class ProposalRecord(Struct, kw_only=True):
 class Decline(Struct, forbid_unknown_fields=True, kw_only=True):
     """Why not, for counting, and a note for whoever reads it."""
 
-    reason: DeclineReason
+    reason: values.Reason
     note: values.Prose = ""
 
 
@@ -133,7 +120,7 @@ async def of_plan(plan: uuid.UUID) -> list[ProposalRecord]:
     return [shape(row) for row in rows]
 
 
-async def declined(within: uuid.UUID, sees: accounts.Visibility) -> dict[DeclineReason, int]:
+async def declined(within: uuid.UUID, sees: accounts.Visibility) -> dict[values.Reason, int]:
     """How many proposals for needs of a place and everything below it were declined, by reason; of
     the places whose staff these eyes are."""
     where = base.Where()

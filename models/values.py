@@ -37,6 +37,24 @@ OfferingKind = Literal["space", "merchant", "volunteer", "vanguard", "goods"]
 PriceTier = Literal["public", "low_fee", "market", "space_for_service"]
 Per = Literal["session", "week", "month"]
 Priority = Literal["normal", "elders", "children", "special"]
+# Why not, or why no more: what would have to change. For counting, so no free text.
+Reason = Literal[
+    "time",
+    "distance",
+    "price",
+    "capacity",
+    "equipment",
+    "not_suitable",
+    "taken_meanwhile",
+    "personal",
+    "no_longer_needed",
+    "quality",
+    "safety",
+    "unpaid",
+    "closed_down",
+    "member_left",
+    "other",
+]
 
 
 class Bilingual(Struct, frozen=True, forbid_unknown_fields=True):

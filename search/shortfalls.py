@@ -60,7 +60,7 @@ class MendCount(Struct, frozen=True):
 class Declined(Struct, frozen=True):
     """How many proposals for needs of the place were declined for this reason, so far."""
 
-    reason: proposals.DeclineReason
+    reason: values.Reason
     proposals: int
 
 
@@ -135,7 +135,7 @@ def tally(
     count: int,
     looked_at: int,
     looked: Sequence[Looked],
-    declined: Mapping[proposals.DeclineReason, int],
+    declined: Mapping[values.Reason, int],
     names: dict[str, values.Bilingual],
 ) -> Shortfalls:
     """Count what was found. Ties are settled by name, so that the same answer is the same."""

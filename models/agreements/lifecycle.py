@@ -32,26 +32,7 @@ Who = Literal["party", "decider"]
 # What time counts from: the end of the time to answer, the moment the state was entered, the end
 # of the last occurrence.
 Since = Literal["respond_by", "state_since", "last_ends"]
-Field = Literal["reason", "note", "places", "commitment_id", "offering_id"]
-
-# Why not, or why no more: what would have to change. For counting, so no free text.
-Reason = Literal[
-    "time",
-    "distance",
-    "price",
-    "capacity",
-    "equipment",
-    "not_suitable",
-    "taken_meanwhile",
-    "personal",
-    "no_longer_needed",
-    "quality",
-    "safety",
-    "unpaid",
-    "closed_down",
-    "member_left",
-    "other",
-]
+Field = Literal["reason", "note", "party_id", "places", "commitment_id", "offering_id"]
 
 OPEN: tuple[State, ...] = ("proposed", "active", "suspended")
 LIVE: tuple[State, ...] = ("active", "suspended")
@@ -83,7 +64,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         starts=("proposed",),
         leads_to="active",
         by=("party",),
-        takes=("places",),
+        takes=("party_id", "places"),
         effect_en="says yes for one party; with the last yes every time is booked, all or none",
         effect_zh="代表一方接受；最后一方接受时预订全部时段，全有或全无",
     ),
@@ -93,6 +74,7 @@ TRANSITIONS: tuple[Transition, ...] = (
             starts=(state,),
             leads_to=state,
             by=("party",),
+            takes=("party_id",),
             effect_en="a newcomer says yes and takes over what is left",
             effect_zh="接替者接受，并接手剩余时段",
         )
@@ -103,7 +85,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         starts=("proposed",),
         leads_to="declined",
         by=("party",),
-        takes=("reason", "note"),
+        takes=("party_id", "reason", "note"),
         needs=("reason",),
         effect_en="says no for one party, with a reason that is counted",
         effect_zh="代表一方谢绝，原因计入统计",
@@ -114,7 +96,7 @@ TRANSITIONS: tuple[Transition, ...] = (
             starts=(state,),
             leads_to=state,
             by=("party",),
-            takes=("reason", "note"),
+            takes=("party_id", "reason", "note"),
             needs=("reason",),
             effect_en="a newcomer says no; the agreement stays as it is",
             effect_zh="接替者谢绝，协议不变",
@@ -255,5 +237,5 @@ def due(state: State, moments: Mapping[Since, dt.datetime | None]) -> Due | None
 
 def period(text: str) -> dt.timedelta:
     """An ISO 8601 duration of weeks, days, hours, minutes and seconds (RFC 5545, 3.3.6)."""
-    found: dt.timedelta = icalendar.vDuration.from_ical(text)
+    found: dt.timedelta = icalendar.vDuration.from_ical(text)  # type: ignore[no-untyped-call]
     return found

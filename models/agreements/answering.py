@@ -1,0 +1,316 @@
+"""Yes and no. The last yes takes everything at once, or nothing."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from models import base, bookings, engine, errors, needs, outbox
+from models.agreements import enrolments, filling, reading, steps
+from models.agreements.filling import PLACES
+from models.agreements.records import AgreementRecord, StepDraft
+from models.agreements.steps import Actor, Held
+from models.agreements.tables import Intake, Occurrence
+
+# Rows of one INSERT: PostgreSQL takes 32,767 parameters.
+_AT_ONCE = 1_000
+# Of these a beneficiary takes a place.
+_SERVES = ("service", "goods")
+
+
+async def accept(agreement: AgreementRecord, body: StepDraft, actor: Actor) -> AgreementRecord:
+    """Say yes for the parties that the actor speaks for and that have not answered.
+
+    With `places` a partner serves fewer people than it was asked to. Refuses when nobody of theirs
+    is asked, when the time to answer is over, and with the last yes whatever booking refuses.
+    """
+    async with engine.unit_of_work() as work:
+        held = await steps.hold(agreement.id)
+        steps.allowed(held, "accept", body, actor)
+        _refuse_late(held)
+        asked = _asked(held, body, actor)
+        if body.places is not None:
+            await _serve_fewer(held, asked, body.places)
+        await _answer(held, asked, actor, "accepted")
+        if held.state == "proposed":
+            await conclude(work, held, actor, asked[0]["id"])
+        else:
+            for party in asked:
+                await _take_over(work, held, party, actor)
+        return await reading.read(agreement.id)
+
+
+async def decline(agreement: AgreementRecord, body: StepDraft, actor: Actor) -> AgreementRecord:
+    """Say no for a party, with a reason that is counted. What is proposed is over with it; an
+    agreement that is active goes on without its newcomer."""
+    async with engine.unit_of_work() as work:
+        held = await steps.hold(agreement.id)
+        transition = steps.allowed(held, "decline", body, actor)
+        asked = _asked(held, body, actor)
+        await _answer(held, asked, actor, "declined", body)
+        for party in asked:
+            party_id = base.as_id(party["id"])
+            for one in held.of_party(party_id):
+                if one["status"] == "proposed":
+                    await settle(one, "declined")
+            if held.of_party(party_id) and held.state != "proposed":
+                # It goes on giving what it gave before.
+                await _answer(held, [party], actor, "accepted")
+        await _tell_proposals(work, held, asked, body)
+        await steps.enter(
+            work,
+            held,
+            transition.leads_to,
+            "decline",
+            actor=actor,
+            party=base.as_id(asked[0]["id"]),
+            reason=body.reason,
+            note=body.note or "",
+        )
+        return await reading.read(agreement.id)
+
+
+async def conclude(
+    work: engine.Work, held: Held, actor: Actor, party: uuid.UUID | str | None
+) -> None:
+    """Begin, if nobody is left to answer."""
+    who = None if party is None else base.as_id(party)
+    if any(one["answer"] == "pending" for one in held.parties):
+        if who is not None:
+            await steps.enter(work, held, "proposed", "accept", actor=actor, party=who)
+        return
+    need = await needs.read(held.need)
+    if need.status not in ("open", "closed"):
+        raise errors.Refusal("wrong_state", has=f"need {need.status}", needed="need open")
+    await filling.take(need, shares_of(held, need))
+    gives = [one for one in held.commitments if one["status"] == "proposed"]
+    when = await _book(held, gives, actor)
+    await _plan(held, when)
+    await engine.execute(
+        "UPDATE commitment SET status = 'live', live_from = $1"
+        " WHERE agreement = $2 AND status = 'proposed'",
+        held.moment,
+        held.id,
+    )
+    await engine.execute(
+        "UPDATE proposal SET status = 'accepted', version = version + 1, updated_at = $1"
+        " WHERE id IN (SELECT proposal FROM commitment WHERE agreement = $2 AND status = 'live')",
+        held.moment,
+        held.id,
+    )
+    await Intake.insert(
+        Intake(id=base.new_id(), agreement=held.id, places=held.row["places"], taken=0)
+    )
+    await steps.enter(work, held, "active", "accept", actor=actor, party=who)
+    if await filling.is_full(need):
+        await needs.close(need.id)
+    await enrolments.move_up(work, need.id)
+
+
+def shares_of(
+    held: Held, need: needs.NeedRecord, status: tuple[str, ...] = ("proposed", "live")
+) -> Counter[str]:
+    """What an agreement takes of its need: a seat for each member in a role, and its places."""
+    shares: Counter[str] = Counter(
+        one["role"] for one in held.commitments if one["role"] and one["status"] in status
+    )
+    if need.beneficiaries and held.row["places"]:
+        shares[PLACES] = held.row["places"]
+    return shares
+
+
+async def book(held: Held, one: dict[str, Any], actor: Actor) -> tuple[tuple[int, int], ...]:
+    """Book what is left of a commitment's times; answers them."""
+    left = tuple(time for time in reading.times_of(one["times"]) if time[0] >= held.minute)
+    if left:
+        await bookings.book_times(
+            base.as_id(one["offering"]),
+            left,
+            one["quantity"] if one["kind"] in _SERVES else 1,
+            need=held.need,
+            commitment=base.as_id(one["id"]),
+            booked_by=actor.account,
+        )
+    return left
+
+
+async def settle(one: dict[str, Any], status: str) -> None:
+    """A commitment is proposed or stands no longer."""
+    one["status"] = status
+    await engine.execute(
+        "UPDATE commitment SET status = $1, left_at = $2 WHERE id = $3",
+        status,
+        base.now(),
+        one["id"],
+    )
+
+
+def _refuse_late(held: Held) -> None:
+    """The clock may not have come round yet: who is late is late all the same."""
+    if held.state == "proposed" and base.moment(held.row["respond_by"]) <= held.moment:
+        raise errors.Refusal("wrong_state", has="lapsed", needed="proposed")
+
+
+def _asked(held: Held, body: StepDraft, actor: Actor) -> list[dict[str, Any]]:
+    """The parties that the actor answers for, and that have not answered."""
+    theirs = [
+        one
+        for one in held.parties
+        if one["answer"] != "left"
+        and (body.party_id is None or base.as_id(one["id"]) == body.party_id)
+        and actor.answers_for(one)
+    ]
+    if not theirs:
+        what = {"what": "party", "value": str(body.party_id)}
+        raise errors.refuse_field("party_id", "unknown_reference", **what)
+    pending = [one for one in theirs if one["answer"] == "pending"]
+    if not pending:
+        raise errors.Refusal("wrong_state", has=theirs[0]["answer"], needed="pending")
+    # An operator speaks for all of them, but for one at a time.
+    return pending[:1] if actor.answers_for_all else pending
+
+
+async def _answer(
+    held: Held,
+    parties: Iterable[dict[str, Any]],
+    actor: Actor,
+    answer: str,
+    body: StepDraft | None = None,
+) -> None:
+    for one in parties:
+        one["answer"] = answer
+        await engine.execute(
+            "UPDATE party SET answer = $1, answered_by = $2, answered_at = $3,"
+            " decline_reason = $4, decline_note = $5 WHERE id = $6",
+            answer,
+            actor.account,
+            held.moment,
+            body.reason if body else one["decline_reason"],
+            (body.note or "") if body else one["decline_note"],
+            one["id"],
+        )
+        if body:
+            one |= {"decline_reason": body.reason, "decline_note": body.note or ""}
+
+
+async def _serve_fewer(held: Held, asked: list[dict[str, Any]], places: int) -> None:
+    """A partner says yes to fewer places than it was asked for."""
+    if asked[0]["partner"] is None:
+        raise errors.refuse_field("places", "unknown_field")
+    if places > held.row["places"]:
+        needed = f"at most {held.row['places']}"
+        raise errors.refuse_field("places", "out_of_range", needed=needed)
+    held.row["places"] = places
+    await engine.execute("UPDATE agreement SET places = $1 WHERE id = $2", places, held.id)
+    for party in asked:
+        for one in held.of_party(base.as_id(party["id"])):
+            if one["kind"] in _SERVES and one["offering"] and one["quantity"] > places:
+                one["quantity"] = places
+                await engine.execute(
+                    "UPDATE commitment SET quantity = $1 WHERE id = $2", places, one["id"]
+                )
+
+
+async def _book(held: Held, gives: list[dict[str, Any]], actor: Actor) -> list[tuple[int, int]]:
+    """Book everything that is asked for, in the order of the offerings, which every other caller
+    keeps to: two who wait for each other would wait for ever."""
+    found: list[tuple[int, int]] = []
+    timed = [one for one in gives if one["offering"]]
+    for one in sorted(timed, key=lambda one: str(one["offering"])):
+        found += await book(held, one, actor)
+    if timed and not found:
+        raise errors.Refusal("wrong_state", has="all its times are over", needed="a time to come")
+    return found
+
+
+async def _plan(held: Held, when: list[tuple[int, int]]) -> None:
+    """One occurrence for each time at which anybody is asked for; shifts that touch are one."""
+    rows = [
+        Occurrence(
+            id=base.new_id(),
+            agreement=held.id,
+            starts=starts,
+            ends=ends,
+            status="planned",
+            version=1,
+            updated_at=held.moment,
+        )
+        for starts, ends in joined(when)
+    ]
+    for at in range(0, len(rows), _AT_ONCE):
+        await Occurrence.insert(*rows[at : at + _AT_ONCE])
+
+
+def joined(times: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Times, those that overlap or touch made one."""
+    found: list[tuple[int, int]] = []
+    for starts, ends in sorted(times):
+        if found and starts <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], ends))
+        else:
+            found.append((starts, ends))
+    return found
+
+
+async def _take_over(work: engine.Work, held: Held, party: dict[str, Any], actor: Actor) -> None:
+    """A newcomer takes the place of the member they were asked to replace."""
+    party_id = base.as_id(party["id"])
+    by_id = {base.as_id(one["id"]): one for one in held.commitments}
+    for one in held.of_party(party_id):
+        if one["status"] != "proposed":
+            continue
+        before = by_id[base.as_id(one["replaces"])]
+        if before["status"] == "live":
+            await bookings.give_back_times(base.as_id(before["id"]), held.minute)
+            await settle(before, "left")
+            await leave_if_idle(held, base.as_id(before["party"]))
+        else:
+            # Its seat was given back when it left.
+            await filling.take(await needs.read(held.need), {one["role"]: 1})
+        await book(held, one, actor)
+        one["status"] = "live"
+        await engine.execute(
+            "UPDATE commitment SET status = 'live', live_from = $1 WHERE id = $2",
+            held.moment,
+            one["id"],
+        )
+        await steps.enter(
+            work,
+            held,
+            held.state,
+            "accept",
+            actor=actor,
+            party=party_id,
+            commitment=base.as_id(one["id"]),
+        )
+    need = await needs.read(held.need)
+    if await filling.is_full(need):
+        await needs.close(need.id)
+
+
+async def leave_if_idle(held: Held, party: uuid.UUID) -> None:
+    """A partner that gives nothing any more is no party any more."""
+    if held.of_party(party) or held.party(party)["partner"] is None:
+        return
+    held.party(party)["answer"] = "left"
+    await engine.execute("UPDATE party SET answer = 'left' WHERE id = $1", party)
+
+
+async def _tell_proposals(
+    work: engine.Work, held: Held, asked: list[dict[str, Any]], body: StepDraft
+) -> None:
+    """What a plan proposed to those who say no is declined with it, for the same reason."""
+    ids = {str(one["id"]) for one in asked}
+    for one in held.commitments:
+        if one["proposal"] and str(one["party"]) in ids and one["status"] == "declined":
+            await engine.execute(
+                "UPDATE proposal SET status = 'declined', decline_reason = $1, decline_note = $2,"
+                " version = version + 1, updated_at = $3 WHERE id = $4 AND status = 'proposed'",
+                body.reason,
+                body.note or "",
+                held.moment,
+                one["proposal"],
+            )
+            await outbox.announce(work, "proposal.changed", base.as_id(one["proposal"]))

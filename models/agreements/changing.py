@@ -1,0 +1,264 @@
+"""What happens to an agreement between yes and its end: pauses, newcomers, early ends; and time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from typing import Any, Literal
+
+from models import base, bookings, engine, errors, needs
+from models.agreements import answering, enrolments, filling, lifecycle, proposing, reading, steps
+from models.agreements.proposing import Member
+from models.agreements.records import AgreementRecord, StepDraft
+from models.agreements.steps import Actor, Held
+
+log = logging.getLogger(__name__)
+
+# After a member is swapped in what is proposed, they have so long to answer.
+ANSWER_WITHIN = "P7D"
+# Agreements that one tick moves, each in a transaction of its own.
+_AT_ONCE = 200
+
+
+async def withdraw(agreement: AgreementRecord, body: StepDraft, actor: Actor) -> AgreementRecord:
+    """Take a proposal back."""
+    return await _step(agreement, "withdraw", body, actor)
+
+
+async def suspend(agreement: AgreementRecord, body: StepDraft, actor: Actor) -> AgreementRecord:
+    """Pause: nothing takes place, and the times stay booked."""
+    return await _step(agreement, "suspend", body, actor)
+
+
+async def resume(agreement: AgreementRecord, body: StepDraft, actor: Actor) -> AgreementRecord:
+    """Go on. What fell into the pause did not take place."""
+    return await _step(agreement, "resume", body, actor)
+
+
+async def end(agreement: AgreementRecord, body: StepDraft, actor: Actor) -> AgreementRecord:
+    """End early: what has been stays on record, what is left is given back."""
+    return await _step(agreement, "end", body, actor)
+
+
+async def swap(
+    agreement: AgreementRecord, body: StepDraft, actor: Actor, member: Member
+) -> AgreementRecord:
+    """Ask another member instead of the commitment named. Of what is only proposed they take the
+    place at once; of what is active, once they say yes."""
+    async with engine.unit_of_work() as work:
+        held = await steps.hold(agreement.id)
+        transition = steps.allowed(held, "swap", body, actor)
+        before = replaced(held.commitments, body.commitment_id)
+        before_party = base.as_id(before["party"])
+        rival = next((one for one in _asked_for(held, before)), None)
+        if rival:
+            await answering.settle(rival, "left")
+            await answering.leave_if_idle(held, base.as_id(rival["party"]))
+        if held.state not in lifecycle.LIVE:
+            await answering.settle(before, "left")
+            await answering.leave_if_idle(held, before_party)
+        party = await _party_of(held, member.partner)
+        made = await proposing.commit(held.id, party, member, base.as_id(before["id"]))
+        if transition.leads_to == "proposed":
+            await _more_time(held)
+        await steps.enter(
+            work, held, transition.leads_to, "swap", actor=actor, party=party, commitment=made
+        )
+        return await reading.read(agreement.id)
+
+
+def replaced(commitments: list[dict[str, Any]], wanted: uuid.UUID | None) -> dict[str, Any]:
+    """The commitment that is to be given to another. Refuses one that is not there, holds no role,
+    or was given up for another before."""
+    for one in commitments:
+        if base.as_id(one["id"]) == wanted and one["offering"]:
+            return one
+    raise errors.refuse_field(
+        "commitment_id", "unknown_reference", what="commitment", value=str(wanted)
+    )
+
+
+async def gone(
+    column: Literal["partner", "offering", "need"], subject: uuid.UUID, reason: str
+) -> None:
+    """A partner or an offering is no longer there, or a need no longer asked: what is proposed with
+    it is over, and what is active goes on without it if anybody is left, paused until a newcomer
+    is found."""
+    for agreement in await reading.open_of(column, subject):
+        async with engine.unit_of_work() as work:
+            held = await steps.hold(agreement.id)
+            if held.state == "proposed":
+                state: lifecycle.State = "withdrawn" if column == "need" else "declined"
+                await _leave_off(work, held, state, "gone", None, reason)
+                continue
+            if column == "need":
+                await _over(work, held, "ended", "gone", None, reason=reason)
+                continue
+            theirs = [
+                one
+                for one in held.commitments
+                if one["status"] in ("proposed", "live")
+                and one[column]
+                and base.as_id(one[column]) == subject
+            ]
+            await _left(held, theirs)
+            if any(one["offering"] for one in held.live()):
+                await steps.enter(work, held, "suspended", "gone", reason=reason)
+            else:
+                await _over(work, held, "ended", "gone", None, reason=reason)
+
+
+async def tick() -> int:
+    """Do what time does: move every agreement that is due, each in a transaction of its own, at
+    the moment when it was due. Answers how many were moved.
+
+    One that fails is logged and tried again at the next tick; the others do not wait for it.
+    """
+    due = await engine.rows(
+        "SELECT id FROM agreement WHERE due_at IS NOT NULL AND due_at <= $1"
+        f" ORDER BY due_at, id LIMIT {_AT_ONCE}",
+        base.now(),
+    )
+    moved = 0
+    for (agreement_id,) in due:
+        try:
+            moved += await _elapse(base.as_id(agreement_id))
+        except Exception:
+            log.exception("an agreement that is due was not moved")
+    return moved
+
+
+async def _elapse(agreement_id: uuid.UUID) -> bool:
+    async with engine.unit_of_work() as work:
+        held = await steps.hold(agreement_id)
+        at = held.row["due_at"] and base.moment(held.row["due_at"])
+        if at is None or at > held.moment:
+            return False
+        name = held.row["due"]
+        transition = lifecycle.find(name, held.state)
+        assert transition, f"{name} from {held.state}"
+        if name == "lapse":
+            await _leave_off(work, held, transition.leads_to, name, at, None)
+        elif name == "give_up":
+            await _over(work, held, transition.leads_to, name, at)
+        else:
+            await steps.enter(work, held, transition.leads_to, name, at=at)
+        return True
+
+
+async def _step(
+    agreement: AgreementRecord, name: lifecycle.Step, body: StepDraft, actor: Actor
+) -> AgreementRecord:
+    async with engine.unit_of_work() as work:
+        held = await steps.hold(agreement.id)
+        transition = steps.allowed(held, name, body, actor)
+        said: dict[str, Any] = {"reason": body.reason, "note": body.note or "", "actor": actor}
+        if name == "end":
+            await _over(work, held, transition.leads_to, name, None, **said)
+        elif name == "withdraw":
+            await _leave_off(work, held, transition.leads_to, name, None, body.reason, actor)
+        else:
+            if name == "resume":
+                await _skip(held)
+            await steps.enter(work, held, transition.leads_to, name, **said)
+        return await reading.read(agreement.id)
+
+
+async def _leave_off(
+    work: engine.Work,
+    held: Held,
+    state: lifecycle.State,
+    transition: str,
+    at: dt.datetime | None,
+    reason: str | None,
+    actor: Actor | None = None,
+) -> None:
+    """What was proposed comes to nothing; what a plan proposed with it stands no longer."""
+    for one in held.commitments:
+        if one["proposal"] and one["status"] == "proposed":
+            await engine.execute(
+                "UPDATE proposal SET status = $1, version = version + 1, updated_at = $2"
+                " WHERE id = $3 AND status = 'proposed'",
+                state if state != "declined" else "lapsed",
+                held.moment,
+                one["proposal"],
+            )
+    await steps.enter(work, held, state, transition, at=at, reason=reason, actor=actor)
+
+
+async def _over(
+    work: engine.Work,
+    held: Held,
+    state: lifecycle.State,
+    transition: str,
+    at: dt.datetime | None,
+    **said: Any,
+) -> None:
+    """Before its time: the future is given back, the past stays."""
+    await _skip(held)
+    await engine.execute(
+        "UPDATE occurrence SET status = 'cancelled', version = version + 1, updated_at = $1"
+        " WHERE agreement = $2 AND status = 'planned' AND starts >= $3",
+        held.moment,
+        held.id,
+        held.minute,
+    )
+    need = await needs.read(held.need)
+    shares = answering.shares_of(held, need, ("live",))
+    await _left(held, held.commitments, keep_seats=True)
+    await filling.give_back(need.id, shares)
+    await steps.enter(work, held, state, transition, at=at, **said)
+    await enrolments.unseat(work, held.id, need.id)
+
+
+async def _left(held: Held, theirs: list[dict[str, Any]], *, keep_seats: bool = False) -> None:
+    """Commitments are given up: what is booked for them is free, and so are their seats."""
+    for one in theirs:
+        if one["status"] == "live":
+            await bookings.give_back_times(base.as_id(one["id"]), held.minute)
+            if one["role"] and not keep_seats:
+                await filling.give_back(held.need, {one["role"]: 1})
+        if one["status"] in ("proposed", "live"):
+            await answering.settle(one, "left")
+    for party in {base.as_id(one["party"]) for one in theirs}:
+        await answering.leave_if_idle(held, party)
+
+
+async def _skip(held: Held) -> None:
+    """What should have begun during a pause did not take place."""
+    if held.state == "suspended":
+        await engine.execute(
+            "UPDATE occurrence SET status = 'cancelled', version = version + 1, updated_at = $1"
+            " WHERE agreement = $2 AND status = 'planned' AND starts >= $3 AND starts < $4",
+            held.moment,
+            held.id,
+            bookings.minute(base.moment(held.row["state_since"])),
+            held.minute,
+        )
+
+
+def _asked_for(held: Held, before: dict[str, Any]) -> list[dict[str, Any]]:
+    """Newcomers that were asked to take the same place before."""
+    return [
+        one
+        for one in held.commitments
+        if one["replaces"] and one["status"] == "proposed"
+        if str(one["replaces"]) == str(before["id"])
+    ]
+
+
+async def _party_of(held: Held, partner: uuid.UUID) -> uuid.UUID:
+    """The party of a partner, who is asked (again)."""
+    for one in held.parties:
+        if one["partner"] and base.as_id(one["partner"]) == partner:
+            await engine.execute("UPDATE party SET answer = 'pending' WHERE id = $1", one["id"])
+            return base.as_id(one["id"])
+    return await proposing.join(held.id, partner)
+
+
+async def _more_time(held: Held) -> None:
+    until = held.moment + lifecycle.period(ANSWER_WITHIN)
+    if base.moment(held.row["respond_by"]) < until:
+        held.row["respond_by"] = until
+        await engine.execute("UPDATE agreement SET respond_by = $1 WHERE id = $2", until, held.id)
