@@ -13,6 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import (
     accounts,
+    agreements,
     audit,
     auth,
     bookings,
@@ -20,6 +21,7 @@ from api import (
     calendars,
     documentation,
     edge,
+    enrolments,
     errors,
     finding,
     health,
@@ -101,6 +103,8 @@ def create_app(options: settings.Settings) -> Litestar:
             imagining.WhatIfController,
             imagining.WhyNotController,
             proposals.ProposalController,
+            agreements.AgreementController,
+            enrolments.EnrolmentController,
             bundles.BundleController,
             reports.CoverageController,
             reports.ReportController,

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated
 
 from litestar import Controller, Response, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Meta, Struct, structs
 
-from api import answers, auth, paging, planner
+from api import answers, auth, paging, planner, proposing
 from api.requests import StrictRequest
-from models import accounts, engine, errors, places, plans, proposals
+from models import (
+    accounts,
+    agreements,
+    engine,
+    errors,
+    needs,
+    offerings,
+    places,
+    plans,
+    proposals,
+)
 from search import planning
 from search.planning import recheck
 
@@ -232,15 +243,17 @@ class PlanController(Controller):
         plan_id: FromPath[uuid.UUID],
         data: JSONBody[ProposeDraft],
     ) -> Response[ProposedOut]:
-        """Make proposals of a finished plan's assignments, all in one transaction. Each is checked
+        """Make proposals of a finished plan's assignments, and one agreement a need that asks the
+        parties for them, all in one transaction. Each is checked
         again on the data as they are now; what no longer holds is left out and says why. What was
         proposed before stays as it is, so it does no harm to ask twice."""
         plan = await plans.read(plan_id, accounts.visibility(request.user))
         await _decides(request, plan.place_id)
-        return await answers.once(request, lambda: _propose(plan, data), status=200)
+        account = auth.account_of(request)
+        return await answers.once(request, lambda: _propose(plan, data, account), status=200)
 
 
-async def _propose(plan: plans.PlanRecord, data: ProposeDraft) -> ProposedOut:
+async def _propose(plan: plans.PlanRecord, data: ProposeDraft, account: uuid.UUID) -> ProposedOut:
     report = await planner.report_of(plan.id)
     if plan.status != "done" or report is None:
         raise errors.Refusal("wrong_state", has=plan.status, needed="done")
@@ -256,14 +269,29 @@ async def _propose(plan: plans.PlanRecord, data: ProposeDraft) -> ProposedOut:
             raise errors.Refusal("too_many", what="seats", count=len(wanted), limit=MOST_SEATS)
         holding = await recheck.holding(plan, wanted)
         made = await proposals.make(plan.id, plan.place_id, holding.seats)
+        fresh = [p for p in made if (p.need_id, p.role, p.seat) not in known]
+        await _ask(fresh, plan.place_id, account)
     return ProposedOut(
-        [p for p in made if (p.need_id, p.role, p.seat) not in known],
+        fresh,
         len(made),
         [
             LeftOutOut(uuid.UUID(o.need), o.role, o.seat, uuid.UUID(o.offering), o.because, o.gates)
             for o in holding.left_out
         ],
     )
+
+
+async def _ask(
+    made: Sequence[proposals.ProposalRecord], place: uuid.UUID, account: uuid.UUID
+) -> None:
+    """Ask the parties of each need: one agreement for all that is proposed for it."""
+    sees = accounts.Visibility(places=frozenset({place}))
+    offered = {
+        one.id: one for one in await offerings.read_many([p.offering_id for p in made], sees)
+    }
+    for need in await needs.read_many(sorted({p.need_id for p in made})):
+        seats = [p for p in made if p.need_id == need.id]
+        await agreements.propose(await proposing.from_plan(need, seats, offered), account)
 
 
 async def _decides(request: StrictRequest, place: uuid.UUID) -> None:

@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, places, proposals
+from models import accounts, agreements, engine, places, proposals
 
 
 class ProposalController(Controller):
@@ -73,7 +73,7 @@ class ProposalController(Controller):
         data: JSONBody[proposals.Decline],
     ) -> Response[proposals.ProposalRecord]:
         """Say no, with a reason that can be counted: the partner's people, or whoever decides for
-        the need's place."""
+        the need's place. The agreement that asks for it is declined with it."""
         proposal = await proposals.read(proposal_id, accounts.visibility(request.user))
         lineage = await places.ancestors(proposal.place_id)
         await accounts.require(
@@ -82,9 +82,15 @@ class ProposalController(Controller):
             place_lineage=lineage,
             partner=proposal.partner_id,
         )
-        return await answers.once(
-            request, lambda: _shown(request, proposals.decline(proposal, data)), status=200
-        )
+        account = auth.account_of(request)
+
+        async def declined() -> proposals.ProposalRecord:
+            async with engine.unit_of_work():
+                told = await _shown(request, proposals.decline(proposal, data))
+                await agreements.seat_declined(proposal.id, data.reason, data.note, account)
+            return told
+
+        return await answers.once(request, declined, status=200)
 
 
 async def _shown(

@@ -13,7 +13,7 @@ import contextlib
 
 import structlog
 
-from models import audit, bookings, engine, outbox
+from models import agreements, audit, bookings, engine, outbox
 from search import engine as index
 from search import sync
 
@@ -96,14 +96,15 @@ class Worker(Loop):
 
 
 class Clock(Loop):
-    """Does what time does by itself: holds that are over become free. It begins with what became
-    due while nobody was there."""
+    """Does what time does by itself: holds that are over become free, agreements lapse, are
+    completed, are over. It begins with what became due while nobody was there."""
 
     async def run(self) -> None:
         """Tick until cancelled."""
         while True:
             try:
                 await bookings.expire()
+                await agreements.tick()
             except Exception as error:
                 # The next tick tries again.
                 expected = isinstance(error, _EXPECTED)

@@ -129,6 +129,11 @@ _COUNTS = (
     " AS people_served"
 )
 _BELOW = "(SELECT descendant FROM place_closure WHERE ancestor = $1)"
+# What was proposed before there were agreements.
+_BARE = (
+    "SELECT count(*) FROM proposal q WHERE q.partner = p.id"
+    " AND NOT EXISTS (SELECT 1 FROM commitment c WHERE c.proposal = q.id)"
+)
 
 
 async def _priorities(place: uuid.UUID) -> dict[str, tuple[int, int, int, int]]:
@@ -166,9 +171,9 @@ async def _loads(place: uuid.UUID) -> list[dict[str, Any]]:
     return await engine.fetch(
         "SELECT p.id, p.name_zh, p.name_en, coalesce(sum(o.jobs_agreed), 0) AS agreed,"
         " coalesce(sum(o.jobs_kept), 0) AS kept, count(*) OVER () AS total,"
-        " (SELECT count(*) FROM proposal q WHERE q.partner = p.id) AS proposed,"
-        " (SELECT count(*) FROM proposal q WHERE q.partner = p.id AND q.status = 'declined')"
-        " AS declined,"
+        f" (SELECT count(*) FROM party y WHERE y.partner = p.id) + ({_BARE}) AS proposed,"
+        " (SELECT count(*) FROM party y WHERE y.partner = p.id AND y.decline_reason IS NOT NULL)"
+        f" + ({_BARE} AND q.status = 'declined') AS declined,"
         " (SELECT CAST(coalesce(sum(b.ends - b.starts), 0) AS bigint) FROM booking b"
         " JOIN offering f ON f.id = b.offering"
         " WHERE f.partner = p.id AND b.status = 'confirmed') AS minutes"

@@ -120,20 +120,6 @@ async def of_plan(plan: uuid.UUID) -> list[ProposalRecord]:
     return [shape(row) for row in rows]
 
 
-async def declined(within: uuid.UUID, sees: accounts.Visibility) -> dict[values.Reason, int]:
-    """How many proposals for needs of a place and everything below it were declined, by reason; of
-    the places whose staff these eyes are."""
-    where = base.Where()
-    where.add("status = 'declined'")
-    where.within("place", within)
-    sees.restrict(where, "1 = 0", "place", "partner")
-    rows = await engine.rows(
-        f"SELECT decline_reason, count(*) FROM proposal WHERE {where} GROUP BY decline_reason",
-        *where.args,
-    )
-    return dict(rows)
-
-
 async def standing(
     need_ids: Sequence[uuid.UUID], offering_ids: Sequence[uuid.UUID]
 ) -> list[ProposalRecord]:

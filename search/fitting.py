@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from msgspec import Struct, structs
@@ -115,6 +115,49 @@ def within(need: needs.NeedRecord, dates: tuple[dt.date, dt.date]) -> needs.Need
     return structs.replace(need, windows=limited(need.windows, dates))
 
 
+async def replacements(
+    need: needs.NeedRecord,
+    dates: tuple[dt.date, dt.date],
+    role: str,
+    quantity: int | None,
+    sees: accounts.Visibility,
+    limit: int,
+    members: Collection[str],
+) -> list[scoring.Match]:
+    """The best `limit` for a role between two dates, without those who are members."""
+    slots = [slot for slot in need.slots if slot.role == role]
+    if not slots:
+        return []
+    zone = (await places.timezones([need.place_id]))[need.place_id]
+    slot = slots[0]
+    if quantity is not None:
+        slot = structs.replace(slot, min_capacity=quantity)
+    facts = candidates.need_facts(within(need, dates), zone)
+    ranking = await matching.rank(
+        facts, need.place_id, (slot,), sees, limit=limit + len(members), excluded=False
+    )
+    return [one for one in ranking.slots[0].matches if one.offering_id not in members][:limit]
+
+
+def times(
+    asked: Sequence[values.Window],
+    availability: Sequence[values.Window],
+    dates: tuple[dt.date, dt.date],
+) -> tuple[Interval, ...]:
+    """When an offering would serve: what is asked for between two dates, as far as it is open."""
+    wanted = windows.union(windows.occurrences(asked, *dates))
+    # Zones differ, and what began the evening before still runs.
+    margin = dt.timedelta(days=3)
+    hours = windows.occurrences(availability, dates[0] - margin, dates[1] + margin)
+    return tuple(windows.intersect(wanted, windows.union(hours)))
+
+
+def places_for(slot: values.Slot, capacity: int | None, left: int) -> int:
+    """How many places are asked of an offering: what the slot says, or as many as it has and the
+    need still lacks."""
+    return slot.min_capacity or min(capacity or left, left) or 1
+
+
 async def _member(
     span: _Span,
     slot: values.Slot,
@@ -129,7 +172,7 @@ async def _member(
         need = structs.replace(need, windows=limited(one.windows, span.dates))
         if not _inside(need, span):
             return ("time",)
-    quantity = one.quantity or slot.min_capacity or min(offering.capacity or left, left) or 1
+    quantity = one.quantity or places_for(slot, offering.capacity, left)
     if slot.kind in COUNTED:
         slot = structs.replace(slot, min_capacity=quantity)
     shut: set[str] = set()
@@ -143,13 +186,11 @@ async def _member(
             first = part, facts, result
     if shut or first is None:
         return tuple(sorted(shut)) or ("time",)
-    asked = windows.union(windows.occurrences(need.windows, *span.dates))
-    opened = windows.union(windows.occurrences(offering.availability, *_around(span.dates)))
-    times = tuple(windows.intersect(asked, opened))
     compared = (matching.Compared(slot, first[1], first[2]),)
     content = matching.Content(first[0], span.weights, compared)
+    when = times(need.windows, offering.availability, span.dates)
     encoded = msgspec.json.encode(content, order="sorted")
-    return Fitted(one.role, first[1], quantity, times, first[2], encoded)
+    return Fitted(one.role, first[1], quantity, when, first[2], encoded)
 
 
 def _parts(need: NeedFacts, dates: tuple[dt.date, dt.date]) -> list[NeedFacts]:
@@ -184,11 +225,6 @@ def _inside(need: NeedFacts, span: _Span) -> bool:
     whole = windows.union(windows.occurrences(span.need.windows, *span.dates))
     minutes = sum(end - start for start, end in share)
     return bool(share) and windows.covered(share, whole) == minutes
-
-
-def _around(dates: tuple[dt.date, dt.date]) -> tuple[dt.date, dt.date]:
-    """Zones differ, and what began the evening before still runs."""
-    return dates[0] - dt.timedelta(days=3), dates[1] + dt.timedelta(days=3)
 
 
 def _together(

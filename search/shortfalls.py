@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from models import accounts, disclosure, needs, places, proposals, services, values
+from models import accounts, agreements, disclosure, needs, places, services, values
 from search import advice, candidates, gates, turns, whynot
 from search.advice import Hours, PartOfDay, Unfilled
 from search.gates import NeedFacts
@@ -103,7 +103,7 @@ async def of(place: uuid.UUID, sees: accounts.Visibility) -> Shortfalls:
         excluded += sum(item.excluded for item in several)
         looked_at += 1
         await asyncio.sleep(0)
-    declined = await proposals.declined(place, sees)
+    declined = await agreements.declined(place, sees)
     names = {slug: service.name for slug, service in taxonomy.items()}
     count = await needs.count_open(sees, place)
     return tally(place, count, looked_at, looked, declined, names)

@@ -30,12 +30,6 @@ _TOUCHED: dict[str, tuple[str | None, str | None]] = {
     "offering.changed": (_ITSELF, None),
     "need.changed": (None, _ITSELF),
     "partner.changed": ("SELECT id FROM offering WHERE partner = $1", None),
-    "partner.blocked": (None, None),
-    "partner.unblocked": (None, None),
-    "account.erased": (None, None),
-    "plan.changed": (None, None),
-    "proposal.changed": (None, None),
-    "booking.changed": (None, None),
     "place.changed": (
         "SELECT id FROM offering WHERE place IN"
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)",
@@ -43,6 +37,8 @@ _TOUCHED: dict[str, tuple[str | None, str | None]] = {
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)",
     ),
 }
+# What the index does not show: agreements, bookings, enrolments.
+_NEITHER: tuple[None, None] = (None, None)
 
 
 async def drain(target: index.SearchEngine) -> int:
@@ -111,7 +107,7 @@ async def _operations(rows: Iterable[dict[str, Any]]) -> list[list[index.Op]]:
     """The index operations of outbox rows, each object once, in batches."""
     touched: tuple[dict[uuid.UUID, None], dict[uuid.UUID, None]] = ({}, {})
     for row in rows:
-        for found, query in zip(touched, _TOUCHED[row["topic"]], strict=True):
+        for found, query in zip(touched, _TOUCHED.get(row["topic"], _NEITHER), strict=True):
             if query == _ITSELF:
                 found[base.as_id(row["subject"])] = None
             elif query:

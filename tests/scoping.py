@@ -75,10 +75,7 @@ class Function(Struct):
     @property
     def restricts(self) -> bool:
         """Whether it puts somebody's visibility into its query."""
-        return any(
-            isinstance(call.func, ast.Attribute) and call.func.attr == "restrict"
-            for call in self.calls
-        )
+        return any(ast.unparse(call.func).split(".")[-1] == "restrict" for call in self.calls)
 
     def _texts(self) -> Iterator[str]:
         inside = {id(part) for node in ast.walk(self.node) for part in _parts(node)}

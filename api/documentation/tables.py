@@ -32,6 +32,9 @@ TAGS: dict[str, str] = {
     "plans": "Who should serve whom over all open needs at once, and what if."
     " 对全部需求统筹安排，以及假设分析。",
     "proposals": "What a plan asks of whom, and who said no and why. 派单建议与婉拒原因。",
+    "agreements": "What parties are asked and accept, who gives what and when, and every step after"
+    " that. 协议：各方承诺、时段与全程记录。",
+    "enrolments": "Places of a service for people, and the line of those who wait. 报名与候补。",
     "reports": "For the staff of a place: what keeps offerings out, who was served."
     " 供工作人员使用的统计：未入选原因、服务公平情况。",
     "search": "Full text in Chinese and English, filters, facets, nearness. 中英文搜索。",
@@ -83,7 +86,13 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "propose_plan": (404, 409, 422),
     "what_if": (404, 422),
     "why_not_in_plan": (404, 409),
-    "decline_proposal": (404, 409),
+    "decline_proposal": (404, 409, 422),
+    "propose_agreement": (409, 422),
+    "move_agreement": (409, 422),
+    "list_replacements": (422,),
+    "count_places": (404, 409),
+    "enrol": (404, 409),
+    "cancel_enrolment": (409,),
 }
 # These POSTs keep nothing, so they take no Idempotency-Key though they are for callers signed in.
 KEEP_NOTHING = frozenset({"what_if"})
@@ -117,6 +126,7 @@ PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
             "already_booked": {"times": "2026-12-01 22:30–01:00"},
             "full": {"left": 12},
             "closed_then": {},
+            "filled": {"what": "places", "left": 0},
             "already_held": {"role": "secretary"},
             "last_operator": {},
             "lent_role": {},
@@ -211,6 +221,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "credential_id": {"description": "Id of the credential, as its holder's record shows it."},
     "need_id": {"description": "Id of the need."},
     "booking_id": {"description": "Id of the booking."},
+    "agreement_id": {"description": "Id of the agreement."},
+    "enrolment_id": {"description": "Id of the enrolment."},
     "digest": {"description": "`snapshot` of an answer that ranks offerings."},
     "code": {"description": "A problem code."},
     "transition": {"description": "The step to take."},

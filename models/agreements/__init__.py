@@ -6,7 +6,7 @@ taken, `enrolments` who has a place.
 """
 
 from models.agreements import enrolments, lifecycle
-from models.agreements.answering import accept, decline
+from models.agreements.answering import accept, decline, seat_declined
 from models.agreements.changing import (
     end,
     gone,
@@ -25,7 +25,16 @@ from models.agreements.enrolments import (
     places_of,
 )
 from models.agreements.proposing import Member, Proposing, propose
-from models.agreements.reading import browse, events, open_of, read, restrict, shown, times
+from models.agreements.reading import (
+    browse,
+    declined,
+    events,
+    open_of,
+    read,
+    restrict,
+    shown,
+    times,
+)
 from models.agreements.records import (
     AgreementDraft,
     AgreementRecord,
@@ -77,6 +86,7 @@ __all__ = [
     "accept",
     "browse",
     "decline",
+    "declined",
     "end",
     "enrol",
     "enrolments",
@@ -89,6 +99,7 @@ __all__ = [
     "read",
     "restrict",
     "resume",
+    "seat_declined",
     "shown",
     "suspend",
     "swap",

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from models import base, bookings, engine, errors, needs, outbox
-from models.agreements import enrolments, filling, reading, steps
+from models import base, bookings, engine, errors, needs, outbox, values
+from models.agreements import enrolments, filling, lifecycle, reading, steps
 from models.agreements.filling import PLACES
 from models.agreements.records import AgreementRecord, StepDraft
 from models.agreements.steps import Actor, Held
@@ -47,28 +47,8 @@ async def decline(agreement: AgreementRecord, body: StepDraft, actor: Actor) -> 
     agreement that is active goes on without its newcomer."""
     async with engine.unit_of_work() as work:
         held = await steps.hold(agreement.id)
-        transition = steps.allowed(held, "decline", body, actor)
-        asked = _asked(held, body, actor)
-        await _answer(held, asked, actor, "declined", body)
-        for party in asked:
-            party_id = base.as_id(party["id"])
-            for one in held.of_party(party_id):
-                if one["status"] == "proposed":
-                    await settle(one, "declined")
-            if held.of_party(party_id) and held.state != "proposed":
-                # It goes on giving what it gave before.
-                await _answer(held, [party], actor, "accepted")
-        await _tell_proposals(work, held, asked, body)
-        await steps.enter(
-            work,
-            held,
-            transition.leads_to,
-            "decline",
-            actor=actor,
-            party=base.as_id(asked[0]["id"]),
-            reason=body.reason,
-            note=body.note or "",
-        )
+        steps.allowed(held, "decline", body, actor)
+        await _say_no(work, held, _asked(held, body, actor), actor, body)
         return await reading.read(agreement.id)
 
 
@@ -94,12 +74,8 @@ async def conclude(
         held.moment,
         held.id,
     )
-    await engine.execute(
-        "UPDATE proposal SET status = 'accepted', version = version + 1, updated_at = $1"
-        " WHERE id IN (SELECT proposal FROM commitment WHERE agreement = $2 AND status = 'live')",
-        held.moment,
-        held.id,
-    )
+    for one in gives:
+        await tell_proposal(work, held, one, "accepted")
     await Intake.insert(
         Intake(id=base.new_id(), agreement=held.id, places=held.row["places"], taken=0)
     )
@@ -298,19 +274,78 @@ async def leave_if_idle(held: Held, party: uuid.UUID) -> None:
     await engine.execute("UPDATE party SET answer = 'left' WHERE id = $1", party)
 
 
-async def _tell_proposals(
-    work: engine.Work, held: Held, asked: list[dict[str, Any]], body: StepDraft
+async def seat_declined(
+    proposal: uuid.UUID, reason: values.Reason, note: str, account: uuid.UUID
 ) -> None:
-    """What a plan proposed to those who say no is declined with it, for the same reason."""
-    ids = {str(one["id"]) for one in asked}
-    for one in held.commitments:
-        if one["proposal"] and str(one["party"]) in ids and one["status"] == "declined":
-            await engine.execute(
-                "UPDATE proposal SET status = 'declined', decline_reason = $1, decline_note = $2,"
-                " version = version + 1, updated_at = $3 WHERE id = $4 AND status = 'proposed'",
-                body.reason,
-                body.note or "",
-                held.moment,
-                one["proposal"],
-            )
-            await outbox.announce(work, "proposal.changed", base.as_id(one["proposal"]))
+    """A seat that a plan proposed was declined: so is the agreement that asks for it."""
+    async with engine.unit_of_work() as work:
+        rows = await engine.rows(
+            "SELECT c.agreement, c.party FROM commitment c JOIN agreement a ON a.id = c.agreement"
+            " WHERE c.proposal = $1 AND c.status = 'proposed' AND a.state = 'proposed'",
+            proposal,
+        )
+        for agreement, party in rows:
+            held = await steps.hold(base.as_id(agreement))
+            if held.state == "proposed":
+                body = StepDraft(reason=reason, note=note)
+                await _say_no(
+                    work, held, [held.party(base.as_id(party))], Actor(account, False), body
+                )
+
+
+async def _say_no(
+    work: engine.Work,
+    held: Held,
+    asked: list[dict[str, Any]],
+    actor: Actor,
+    body: StepDraft,
+) -> None:
+    transition = lifecycle.find("decline", held.state)
+    assert transition
+    await _answer(held, asked, actor, "declined", body)
+    for party in asked:
+        party_id = base.as_id(party["id"])
+        for one in held.of_party(party_id):
+            if one["status"] == "proposed":
+                await settle(one, "declined")
+                await tell_proposal(work, held, one, "declined", body)
+        if held.of_party(party_id) and held.state != "proposed":
+            # It goes on giving what it gave before.
+            await _answer(held, [party], actor, "accepted")
+    if held.state == "proposed":
+        for one in held.commitments:
+            if one["status"] == "proposed":
+                await tell_proposal(work, held, one, "lapsed")
+    await steps.enter(
+        work,
+        held,
+        transition.leads_to,
+        "decline",
+        actor=actor,
+        party=base.as_id(asked[0]["id"]),
+        reason=body.reason,
+        note=body.note or "",
+    )
+
+
+async def tell_proposal(
+    work: engine.Work,
+    held: Held,
+    one: dict[str, Any],
+    status: str,
+    body: StepDraft | None = None,
+) -> None:
+    """What a plan proposed goes the way of the commitment that came of it."""
+    if not one["proposal"]:
+        return
+    await engine.execute(
+        "UPDATE proposal SET status = $1, decline_reason = COALESCE(decline_reason, $2),"
+        " decline_note = $3, version = version + 1, updated_at = $4"
+        " WHERE id = $5 AND status IN ('proposed', 'lapsed')",
+        status,
+        body.reason if body else None,
+        (body.note or "") if body else "",
+        held.moment,
+        one["proposal"],
+    )
+    await outbox.announce(work, "proposal.changed", base.as_id(one["proposal"]))

@@ -62,6 +62,9 @@ async def swap(
         made = await proposing.commit(held.id, party, member, base.as_id(before["id"]))
         if transition.leads_to == "proposed":
             await _more_time(held)
+            for one in held.commitments:
+                if one["status"] == "proposed":
+                    await answering.tell_proposal(work, held, one, "proposed")
         await steps.enter(
             work, held, transition.leads_to, "swap", actor=actor, party=party, commitment=made
         )
@@ -176,14 +179,9 @@ async def _leave_off(
 ) -> None:
     """What was proposed comes to nothing; what a plan proposed with it stands no longer."""
     for one in held.commitments:
-        if one["proposal"] and one["status"] == "proposed":
-            await engine.execute(
-                "UPDATE proposal SET status = $1, version = version + 1, updated_at = $2"
-                " WHERE id = $3 AND status = 'proposed'",
-                state if state != "declined" else "lapsed",
-                held.moment,
-                one["proposal"],
-            )
+        if one["status"] == "proposed":
+            status = "withdrawn" if state == "withdrawn" else "lapsed"
+            await answering.tell_proposal(work, held, one, status)
     await steps.enter(work, held, state, transition, at=at, reason=reason, actor=actor)
 
 

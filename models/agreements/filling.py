@@ -28,8 +28,8 @@ class Fill(Struct, frozen=True):
 async def take(need: needs.NeedRecord, shares: Mapping[str, int]) -> None:
     """Take so many seats of each role, and places. Refuses more than is missing (`filled`).
 
-    Of a role that the need no longer has nothing is missing. Whoever takes holds the need's rows until the end
-    of the transaction, always in the same order.
+    Of a role that the need no longer has nothing is missing. Whoever takes holds the rows until
+    the end of the transaction, always in the same order.
     """
     for role in sorted(shares):
         await _know(need, role)

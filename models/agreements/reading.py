@@ -127,6 +127,29 @@ async def times(agreement_id: uuid.UUID) -> list[TimeRecord]:
     return sorted(found, key=lambda time: (time.starts_at, time.ends_at, time.commitment_id))
 
 
+async def declined(within: uuid.UUID, sees: accounts.Visibility) -> dict[values.Reason, int]:
+    """How many parties have said no to agreements for needs of a place and everything below it, by
+    reason; of the places whose staff these eyes are."""
+    where, bare = base.Where(), base.Where()
+    where.add("y.decline_reason IS NOT NULL")
+    where.within("a.place", within)
+    sees.restrict(where, "1 = 0", "a.place", None)
+    bare.args = where.args
+    # What was proposed before there were agreements.
+    bare.add(
+        "q.status = 'declined' AND NOT EXISTS (SELECT 1 FROM commitment c WHERE c.proposal = q.id)"
+    )
+    bare.within("q.place", within)
+    sees.restrict(bare, "1 = 0", "q.place", None)
+    rows = await engine.rows(
+        "SELECT reason, count(*) FROM (SELECT y.decline_reason AS reason FROM party y"
+        f" JOIN agreement a ON a.id = y.agreement WHERE {where} UNION ALL"
+        f" SELECT q.decline_reason FROM proposal q WHERE {bare}) told GROUP BY reason",
+        *where.args,
+    )
+    return dict(rows)
+
+
 def times_of(text: str) -> Times:
     """The column of times."""
     return _read_times.decode(text)
