@@ -94,14 +94,11 @@ class AgreementController(Controller):
         await auth.referred("need_id", "need", data.need_id, reading)
         need = await needs.read(data.need_id, sees)
         partner = await _proposer(request, need, data, sees)
-        account = auth.account_of(request)
-
-        async def proposed() -> agreements.AgreementRecord:
-            shown = await disclosure.shown(sees, need)
-            what = await proposing.from_draft(need, shown, data, sees)
-            return await _shown(request, await agreements.propose(what, account, partner))
-
-        return await answers.once(request, proposed, lambda made: f"/v1/agreements/{made.id}")
+        return await answers.once(
+            request,
+            lambda: _propose(request, need, data, partner),
+            lambda made: f"/v1/agreements/{made.id}",
+        )
 
     @get(
         "/{agreement_id:uuid}",
@@ -219,6 +216,19 @@ _STEPS = {
     "resume": agreements.resume,
     "end": agreements.end,
 }
+
+
+async def _propose(
+    request: StrictRequest,
+    need: needs.NeedRecord,
+    data: agreements.AgreementDraft,
+    partner: uuid.UUID | None,
+) -> agreements.AgreementRecord:
+    sees = accounts.visibility(request.user)
+    shown = await disclosure.shown(sees, need)
+    what = await proposing.from_draft(need, shown, data, sees)
+    account = auth.account_of(request)
+    return await _shown(request, await agreements.propose(what, account, partner))
 
 
 async def _swap(

@@ -19,13 +19,18 @@ UNRESTRICTED = {
         accounts.roles._held accounts.roles.end_lent_by accounts.people._standpoints
         accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one""",
     "asks whether something is there, and tells nothing else of it": """
-        base.refer accounts.roles.refer_seat offerings._insert partners._blocked plans._check""",
+        base.refer accounts.roles.refer_seat offerings._insert partners._blocked plans._check
+        enrolments._there""",
     "belongs to a record that was read before, by whoever may": """
         accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
         partners.credentials_of plans._text proposals.of_plan proposals.standing
         partners.state_credentials licences._held candidates.by_place imagine.imagined
-        recheck._lock""",
+        recheck._lock reading.times reading.shape steps.hold answering.seat_declined""",
     "says when something is taken, to everybody alike, and not by whom": "bookings.taken_of",
+    "counts places of what is for everybody": """
+        filling.of enrolments.places_of enrolments._for_everybody""",
+    "acts for the program itself, on whatever is due, waits or is gone": """
+        changing.tick enrolments._take enrolments.move_up reading.open_of""",
     "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """
         people._rows people._intake people._erase_partners people._erase_needs partners.reveal""",
@@ -57,6 +62,9 @@ HANDED_ON = {
     ("reports.covered", "coverage.of"): "public numbers",
     ("plans._propose", "proposals.of_plan"): "of a plan that was read",
     ("worker.run", "bookings.expire"): "the clock, for nobody in particular",
+    ("plans._ask", "offerings.read_many"): "what the plan proposes, for the staff of its place",
+    ("plans._ask", "needs.read_many"): "what the plan proposes for, read with its proposals",
+    ("proposing._left", "filling.of"): "public numbers",
     ("imagining.what_if", "base.refer"): "places are public",
     ("imagining._changes", "imagine.imagined"): "of partners that the caller sees",
 }

@@ -202,7 +202,7 @@ async def read(
     account reads its own."""
     where = base.Where()
     where.add("e.id = {}", enrolment_id)
-    _restrict(where, sees, account)
+    restrict(where, sees, account)
     return (await _shape(await engine.fetch(_SELECT.format(where), *where.args)))[0]
 
 
@@ -217,7 +217,7 @@ async def browse(
 ) -> list[EnrolmentRecord]:
     """Up to `limit` enrolments of an account, and those that the caller may see, newest first."""
     where = base.Where()
-    _restrict(where, sees, account)
+    restrict(where, sees, account)
     if need:
         where.add("e.need = {}", need)
     if status:
@@ -235,7 +235,8 @@ _SELECT = (
 )
 
 
-def _restrict(where: base.Where, sees: accounts.Visibility, account: uuid.UUID | None) -> None:
+def restrict(where: base.Where, sees: accounts.Visibility, account: uuid.UUID | None) -> None:
+    """Only an account's own, and those of agreements that the caller may see."""
     if sees.everything:
         return
     own = where.value(account)

@@ -7,44 +7,31 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from msgspec import Struct
 
 from models import plans, proposals
+from tests.api.matrix import agreements
+from tests.api.matrix.callers import (
+    COVERS,
+    DECIDERS,
+    EVERYBODY,
+    KEY,
+    NONE,
+    OFFICERS,
+    PARTNER,
+    PUBLIC_OBJECTS,
+    RELATIONS,
+    ROLES,
+    SEES,
+    SIGNED_IN,
+    STAFF,
+    Row,
+    Target,
+)
 from tests.api.test_partners import a_partner
 from tests.towns import Town, a_booking, a_need, an_offering
 
-KEY = "service key"
-ROLES = (
-    "anonymous",
-    "resident",
-    "volunteer",
-    "vanguard",
-    "partner_staff",
-    "grid_worker",
-    "secretary",
-    "officer",
-    "operator",
-    KEY,
-)
-RELATIONS = ("own", "sibling", "other", "none")
-# A key of the first grid with every scope acts like a secretary there.
-DECIDERS = frozenset({"secretary", "officer", "operator", KEY})
-STAFF = DECIDERS | {"grid_worker"}
-OFFICERS = frozenset({"officer", "operator"})
-OPERATORS = frozenset({"operator"})
-PARTNER = frozenset({"partner_staff"})
-EVERYBODY = frozenset(ROLES)
-SIGNED_IN = EVERYBODY - {"anonymous"}
-
-# Whose objects a role covers. The officer's subdistrict holds both communities.
-COVERS = {
-    "partner_staff": {"own"},
-    "grid_worker": {"own"},
-    "secretary": {"own"},
-    "officer": {"own", "sibling"},
-    "operator": {"own", "sibling", "other"},
-    KEY: {"own"},
-}
+# The rows of one domain, and how the things are made that they are about.
+DOMAINS = (agreements,)
 # What no service key may do, whatever its scopes: what is about people, what a person must stand
 # for, and what changes places.
 FOR_PEOPLE = (
@@ -63,51 +50,13 @@ FOR_PEOPLE = (
     "/v1/bookings",
     "/v1/plans",
     "/v1/proposals",
+    "/v1/agreements",
+    "/v1/enrolments",
+    "/v1/needs/{need_id}/places",
+    "/v1/needs/{need_id}/enrolments",
     "/v1/reports/exclusions",
     "/v1/reports/fairness",
 )
-# Who sees a draft or an applicant that they cover. Places are public.
-SEES = {
-    "need": STAFF,
-    "booking": STAFF | PARTNER,
-    "offering": STAFF | PARTNER,
-    "partner": STAFF | PARTNER,
-    "consented need": STAFF,
-    "role": STAFF,
-    "service key": DECIDERS,
-    "invitation": DECIDERS,
-    "plan": STAFF,
-    "proposal": STAFF | PARTNER,
-    "place": EVERYBODY,
-    "": EVERYBODY,
-}
-DONE = {200, 201, 204}
-NONE = str(uuid.UUID(int=7 << 76 | 1 << 63))
-
-
-class Target(Struct):
-    """The object of one case: its id, its place, its partner, and its credential if it has one."""
-
-    id: str
-    place: str
-    partner: str = ""
-    credential: str = NONE
-
-
-class Row(Struct):
-    """What a route asks of its callers.
-
-    `who` may use it on objects they cover (`EVERYBODY` on all that they see). `object` is the kind
-    of thing in its path or body. `done` are the statuses that mean it was allowed. One that is
-    `apart` changes what the others stand on.
-    """
-
-    who: frozenset[str]
-    object: str = ""
-    send: Callable[[Town, Target], dict[str, Any]] = lambda _town, _target: {}
-    done: frozenset[int] = frozenset(DONE)
-    query: str = ""
-    apart: bool = False
 
 
 def is_for_people(route: str) -> bool:
@@ -127,8 +76,7 @@ def expected(route: str, role: str, relation: str) -> set[int]:
         # An operator may act anywhere, so there it is the reference that is wrong.
         return {404, 403, 422}
     covered = relation in COVERS.get(role, ()) or not row.object
-    public = row.object in ("place", "")
-    sees = public or (covered and role in SEES[row.object])
+    sees = row.object in PUBLIC_OBJECTS or (covered and role in SEES[row.object])
     if not sees:
         return {404}
     if row.who >= SIGNED_IN or (role in row.who and covered):
@@ -170,6 +118,9 @@ async def make(town: Town, kind: str, relation: str) -> Target:
     }[relation]
     if relation == "none":
         return Target(NONE, NONE, NONE)
+    for domain in DOMAINS:
+        if kind in domain.MAKE:
+            return await domain.MAKE[kind](town, place, relation)
     if kind == "need":
         made = await town.make(
             "/v1/needs", a_need(town, place_id=place, status="draft"), "operator"
@@ -268,10 +219,12 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
         "key_id": target.id,
         "invitation_id": target.id,
         "account_id": str(town.accounts["other_staff"]),
-        "transition": "review",
+        "transition": "withdraw" if row.object == "agreement" else "review",
         "code": "not_found",
         "plan_id": target.id,
         "proposal_id": target.id,
+        "agreement_id": target.id,
+        "enrolment_id": target.id,
         "digest": "0" * 64,
         "name": "nothing",
     }
@@ -480,6 +433,7 @@ ROWS: dict[str, Row] = {
     "POST /v1/proposals/{proposal_id}/decline": Row(
         DECIDERS | PARTNER, "proposal", _json({"reason": "time"}), done=AGAIN
     ),
+    **{route: row for domain in DOMAINS for route, row in domain.ROWS.items()},
     "GET /v1/snapshots/{digest}": MISSING,
     "GET /v1/snapshots/{digest}/replay": MISSING,
 }
