@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, disclosure, needs, places, values
+from models import accounts, agreements, disclosure, engine, needs, places, values
 
 
 class NeedController(Controller):
@@ -95,9 +95,14 @@ class NeedController(Controller):
     async def withdraw(
         self, request: StrictRequest, need_id: FromPath[uuid.UUID]
     ) -> Response[needs.NeedRecord]:
-        """Take a need back. Needs If-Match."""
+        """Take a need back, and what is proposed for it. Refuses while an agreement is active: that
+        is ended first. Needs If-Match."""
         need = await _own(request, need_id)
-        return answers.changed(await _shown(request, needs.withdraw(need)))
+        async with engine.unit_of_work():
+            await agreements.call_off("need", need.id, "no_longer_needed")
+            withdrawn = await _shown(request, needs.withdraw(need))
+            await agreements.call_off("need", need.id, "no_longer_needed")
+        return answers.changed(withdrawn)
 
 
 class ConsentController(Controller):
@@ -128,9 +133,16 @@ class ConsentController(Controller):
     async def withdraw_consent(
         self, request: StrictRequest, need_id: FromPath[uuid.UUID]
     ) -> Response[needs.ConsentRecord]:
-        """Whoever agreed no longer does: the need is withdrawn, the consent stays on record."""
+        """Whoever agreed no longer does: the need is withdrawn, every agreement for it is over, and
+        the consent stays on record."""
         need = await _of_own_place(request, need_id)
-        return await answers.once(request, lambda: needs.withdraw_consent(need), status=200)
+
+        async def withdrawn() -> needs.ConsentRecord:
+            async with engine.unit_of_work():
+                await agreements.gone("need", need.id, "no_longer_needed")
+                return await needs.withdraw_consent(need)
+
+        return await answers.once(request, withdrawn, status=200)
 
 
 async def _shown(request: StrictRequest, found: Awaitable[needs.NeedRecord]) -> needs.NeedRecord:

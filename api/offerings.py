@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, disclosure, offerings, partners, places, values
+from models import accounts, agreements, disclosure, engine, offerings, partners, places, values
 
 
 class Bulk(Struct, forbid_unknown_fields=True):
@@ -131,10 +131,15 @@ class OfferingController(Controller):
     async def withdraw(
         self, request: StrictRequest, offering_id: FromPath[uuid.UUID]
     ) -> Response[offerings.OfferingRecord]:
-        """Take an offering back for good. Needs If-Match."""
+        """Take an offering back for good, and what it is asked for. Refuses while an agreement
+        stands on it: that is ended, or its member swapped, first. Needs If-Match."""
         offering = await own_offering(request, offering_id)
         answers.require_match(request, offering.version)
-        return answers.changed(await _shown(request, offerings.withdraw(offering)))
+        async with engine.unit_of_work():
+            await agreements.call_off("offering", offering.id, "member_left")
+            withdrawn = await _shown(request, offerings.withdraw(offering))
+            await agreements.call_off("offering", offering.id, "member_left")
+        return answers.changed(withdrawn)
 
     @post(
         "/{offering_id:uuid}/credentials/{credential_id:uuid}/verify",

@@ -305,6 +305,14 @@ async def change(need: NeedRecord, change: NeedChange) -> NeedRecord:
         return await read(need.id)
 
 
+async def hold(need_id: uuid.UUID) -> NeedRecord:
+    """A need as it is, locked until the end of the transaction: nobody takes it back meanwhile."""
+    rows = await engine.fetch("UPDATE need SET status = status WHERE id = $1 RETURNING *", need_id)
+    if not rows:
+        raise errors.not_found()
+    return shape(rows[0])
+
+
 async def close(need_id: uuid.UUID) -> None:
     """Everything a need asks for is there. One that is not open stays as it is."""
     await _turn(need_id, "open", "closed", "need.filled")

@@ -16,6 +16,7 @@ from piccolo.table import Table
 
 from models import (
     accounts,
+    agreements,
     audit,
     base,
     bookings,
@@ -44,6 +45,7 @@ _JSON = {
     "scopes",
     "service_types",
     "slots",
+    "times",
     "windows",
 }
 # A spreadsheet takes a cell that begins so for a formula, the wide ones too where people write
@@ -80,6 +82,10 @@ async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
         **await _intake(account, sees),
         "bookings": await _bookings(account, acts_for, sees),
         "proposals": await _rows(proposals.Proposal, "partner", acts_for),
+        "parties": await _rows(agreements.Party, "partner", acts_for),
+        "commitments": await _rows(agreements.Commitment, "partner", acts_for),
+        "agreement_steps": await _rows(agreements.AgreementEvent, "actor", [account]),
+        "enrolments": await _rows(agreements.Enrolment, "account", [account]),
         "plans": await _plans(account, sees),
         "acts": await _rows(audit.Audit, "actor", [account]),
     }
@@ -121,6 +127,7 @@ async def erase(account: uuid.UUID, password: str) -> None:
         await limits.forgive(attempt)
         gone = {account, *await _erase_partners(work, account)}
         gone |= await _erase_needs(work, account, name)
+        await agreements.forget_account(account)
         await _erase_mentions(account, gone)
         await _erase_account(account)
         place = home and base.as_id(home)
@@ -227,6 +234,7 @@ async def _erase_partners(work: engine.Work, account: uuid.UUID) -> set[uuid.UUI
         partner = base.as_id(row["id"])
         gone |= {partner, *await _erase_offerings(work, partner)}
         await engine.execute("DELETE FROM credential WHERE partner = $1", partner)
+        await agreements.forget_partner(partner)
         await proposals.forget("partner", partner)
         await engine.execute(
             "UPDATE partner SET name_zh = $1, name_en = $2, place = public_place,"
@@ -295,6 +303,7 @@ async def _erase_needs(work: engine.Work, account: uuid.UUID, name: str) -> set[
             place=base.as_id(row["place"]),
             action="need.erased",
         )
+        await agreements.forget_need(base.as_id(row["id"]), GONE_ZH, GONE_EN)
         await bookings.give_back("need", base.as_id(row["id"]))
         await proposals.forget("need", base.as_id(row["id"]))
     await engine.execute(

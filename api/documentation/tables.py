@@ -79,6 +79,8 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "cancel_booking": (409, 412),
     "post_need": (422,),
     "change_need": (409, 422),
+    "withdraw_need": (409,),
+    "withdraw_offering": (409,),
     "withdraw_consent": (409,),
     "preview_need": (422,),
     "ask_for_plan": (422,),

@@ -8,6 +8,7 @@ taken, `enrolments` who has a place.
 from models.agreements import enrolments, lifecycle
 from models.agreements.answering import accept, decline, seat_declined
 from models.agreements.changing import (
+    call_off,
     end,
     gone,
     resume,
@@ -24,6 +25,7 @@ from models.agreements.enrolments import (
     enrol,
     places_of,
 )
+from models.agreements.forgetting import forget_account, forget_need, forget_partner
 from models.agreements.proposing import Member, Proposing, propose
 from models.agreements.reading import (
     browse,
@@ -85,12 +87,16 @@ __all__ = [
     "TimeRecord",
     "accept",
     "browse",
+    "call_off",
     "decline",
     "declined",
     "end",
     "enrol",
     "enrolments",
     "events",
+    "forget_account",
+    "forget_need",
+    "forget_partner",
     "gone",
     "lifecycle",
     "open_of",

@@ -61,9 +61,10 @@ async def conclude(
         if who is not None:
             await steps.enter(work, held, "proposed", "accept", actor=actor, party=who)
         return
-    need = await needs.read(held.need)
+    need = await needs.hold(held.need)
     if need.status not in ("open", "closed"):
         raise errors.Refusal("wrong_state", has=f"need {need.status}", needed="need open")
+    await _hold_partners(held)
     await filling.take(need, shares_of(held, need))
     gives = [one for one in held.commitments if one["status"] == "proposed"]
     when = await _book(held, gives, actor)
@@ -83,6 +84,21 @@ async def conclude(
     if await filling.is_full(need):
         await needs.close(need.id)
     await enrolments.move_up(work, need.id)
+
+
+async def _hold_partners(held: Held) -> None:
+    """None of the partners leaves until the end of the transaction. Refuses with one that has."""
+    ids = sorted({base.as_id(one["partner"]) for one in held.parties if one["partner"]})
+    if not ids:
+        return
+    # On SQLite the transaction itself keeps everybody else out.
+    lock = " FOR SHARE" if engine.current().dialect == "postgres" else ""
+    rows = await engine.rows(
+        f"SELECT status FROM partner WHERE id IN ({base.placeholders(len(ids))}) ORDER BY id{lock}",
+        *ids,
+    )
+    if any(status == "exited" for (status,) in rows):
+        raise errors.Refusal("wrong_state", has="partner exited", needed="partner admitted")
 
 
 def shares_of(

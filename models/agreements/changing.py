@@ -112,6 +112,17 @@ async def gone(
                 await _over(work, held, "ended", "gone", None, reason=reason)
 
 
+async def call_off(column: Literal["offering", "need"], subject: uuid.UUID, reason: str) -> None:
+    """What is proposed with an offering, or for a need, that is taken back is over. Refuses
+    (`in_use`) while an agreement stands on it: that is ended first.
+
+    To be called in the transaction that takes it back, before and after: agreements are locked
+    before what they stand on, and one that was accepted meanwhile is seen the second time.
+    """
+    await reading.refuse_live(column, subject)
+    await gone(column, subject, reason)
+
+
 async def tick() -> int:
     """Do what time does: move every agreement that is due, each in a transaction of its own, at
     the moment when it was due. Answers how many were moved.

@@ -24,6 +24,8 @@ from models.agreements.records import (
 
 # In these the parties have accepted, and know what only they may know.
 _ACCEPTED = frozenset({"active", "suspended", "ended", "completed", "reviewed"})
+# So many of those in the way are named.
+_NAMED = 5
 Times = tuple[tuple[int, int], ...]
 _read_times = msgspec.json.Decoder(Times)
 
@@ -98,6 +100,14 @@ async def open_of(column: str, subject: uuid.UUID) -> list[AgreementRecord]:
         subject,
     )
     return await shape(rows)
+
+
+async def refuse_live(column: str, subject: uuid.UUID) -> None:
+    """Refuse to take away what an active or suspended agreement stands on (see `open_of`)."""
+    live = [one for one in await open_of(column, subject) if one.state in lifecycle.LIVE]
+    if live:
+        named = ", ".join(f"agreement {one.id}" for one in live[:_NAMED])
+        raise errors.Refusal("in_use", what=named)
 
 
 async def events(agreement_id: uuid.UUID) -> list[EventRecord]:
