@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import structs
@@ -9,7 +10,7 @@ from msgspec import structs
 from models import base, bookings
 from search import statements
 from search.gates import NeedFacts, OfferingFacts
-from search.windows import Interval, demand
+from search.windows import Interval, demand, union, week_of, whole_weeks
 
 # Whether an offering `o` is booked after the minute `{}`: of most nothing need be read then.
 ANY = (
@@ -25,8 +26,8 @@ def present() -> int:
 
 
 def span_of(need: NeedFacts) -> Interval:
-    """From the first to the last minute that a need asks for."""
-    return demand(need.windows, need.as_of).span
+    """The weeks in which a need asks for something."""
+    return whole_weeks(demand(need.windows, need.as_of).span)
 
 
 async def given_away(
@@ -43,7 +44,16 @@ async def given_away(
 
 def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
     """An offering with what it has promised: a space or person is gone for that time, of the others
-    so many places are taken."""
+    so many places are taken; and its week is as full as the fullest of those booked."""
+    minutes: Counter[int] = Counter()
+    for starts, ends in union((time.starts, time.ends) for time in times):
+        minutes[week_of(starts)] += ends - starts
+    jobs = Counter(week_of(time.starts) for time in times)
+    facts = structs.replace(
+        facts,
+        committed_minutes_week=max(minutes.values(), default=0),
+        contacts_week=max(jobs.values(), default=0),
+    )
     if facts.kind in bookings.WHOLE:
         return structs.replace(facts, busy=tuple((time.starts, time.ends) for time in times))
     taken = tuple((time.starts, time.ends, time.quantity) for time in times)

@@ -103,6 +103,14 @@ def test_the_fifth_command_asks_for_a_plan_in_the_same_terminal(address: str) ->
     assert (asked["status"], asked["phase"]) == ("queued", "waiting")
 
 
+def test_the_sixth_command_agrees_on_breakfast_until_the_end_of_the_season(address: str) -> None:
+    before = "".join(COMMANDS[at].rstrip() + " > /dev/null\n" for at in (1, 2))
+    agreed = _run(before + COMMANDS[5], address)
+    assert agreed["state"] == "active"
+    assert [party["answer"] for party in agreed["parties"]] == ["accepted", "accepted"]
+    assert agreed["commitments"][0]["times"] >= 60
+
+
 def test_the_demo_accounts_of_the_readme_can_sign_in(address: str) -> None:
     logins = set(re.findall(r"`(\w+@demo)`", README))
     assert len(logins) == 8

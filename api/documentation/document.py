@@ -9,7 +9,7 @@ from litestar import Litestar
 from msgspec import json
 
 from api import errors
-from api.documentation import endpoints, examples, operations, schemas, tables
+from api.documentation import diagram, endpoints, examples, operations, schemas, tables
 from models.errors import CODES
 
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ def of(app: Litestar) -> Json:
         "info": {
             "title": "Community Partners 社区合作伙伴",
             "version": tables.VERSION,
-            "description": resources.files(__package__).joinpath("description.md").read_text(),
+            "description": _description(),
             "license": {"name": "Apache-2.0"},
         },
         "tags": [{"name": name, "description": text} for name, text in tables.TAGS.items()],
@@ -52,6 +52,14 @@ def of(app: Litestar) -> Json:
             },
         },
     }
+
+
+def _description() -> str:
+    """The text in both languages, and the life of an agreement, drawn and as a table."""
+    words = resources.files(__package__).joinpath("description.md").read_text()
+    title = "The life of an agreement 协议的生命周期"
+    drawing = f"![{title}](/docs/{diagram.name()})"
+    return f"{words}\n## {title}\n\n{drawing}\n\n{diagram.markdown()}\n"
 
 
 def text(document: Json) -> str:

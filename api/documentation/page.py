@@ -19,7 +19,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from api import auth
-from api.documentation import document
+from api.documentation import diagram, document
 
 _STATIC = Path(__file__).parent.parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
@@ -56,13 +56,14 @@ def assets() -> dict[str, File]:
     for path in (*_STATIC.glob("swagger-ui/*.css"), *_STATIC.glob("**/*.js")):
         file = _file(path.read_bytes(), _TYPES[path.suffix])
         found[f"{path.stem}.{file.digest}{path.suffix}"] = file
+    found[diagram.name()] = _file(diagram.svg().encode(), "image/svg+xml")
     return found
 
 
 @functools.cache
 def _page() -> File:
     template = string.Template((_STATIC / "docs.html").read_text(encoding="utf-8"))
-    names = {name.split(".")[0].replace("-", "_"): name for name in assets() if "css" not in name}
+    names = {name.split(".")[0].replace("-", "_"): name for name in assets() if ".js" in name}
     (style,) = (name for name in assets() if name.endswith(".css"))
     return _file(template.substitute(names, style=style).encode(), "text/html")
 

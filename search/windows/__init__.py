@@ -29,7 +29,7 @@ from search.windows.calendar import (
 from search.windows.civil import clock, end_of_day, length, local_date, start_of_day
 from search.windows.intervals import Interval, clashes, covered, intersect, peak, subtract, union
 from search.windows.openings import Opening, bookings_in_the_way, joined, missing_openings
-from search.windows.week import BLOCK, QUARTER, blocks_of_offering, may_cover
+from search.windows.week import BLOCK, QUARTER, blocks_of_offering, may_cover, week_of, whole_weeks
 
 __all__ = [
     "BLOCK",
@@ -65,4 +65,6 @@ __all__ = [
     "subtract",
     "surely_open",
     "union",
+    "week_of",
+    "whole_weeks",
 ]

@@ -22,6 +22,18 @@ CHINA = 8 * 60  # minutes east of UTC
 _MONDAY = 3 * civil.DAY + CHINA  # 1970-01-01 was a Thursday
 
 
+def week_of(minute: int) -> int:
+    """The number of the week in which a minute lies; that of the first day of 1970 is 0."""
+    return (minute + _MONDAY) // WEEK
+
+
+def whole_weeks(time: Interval) -> Interval:
+    """From the first minute of the week in which a time begins to the end of that in which it
+    ends."""
+    first, last = week_of(time[0]), week_of(time[1] - 1)
+    return first * WEEK - _MONDAY, (last + 1) * WEEK - _MONDAY
+
+
 def pattern(times: Iterable[Interval]) -> tuple[tuple[int, int], ...]:
     """(mask, count) pairs: the minutes of the week in `mask` are asked for `count` times."""
     seen: Counter[Interval] = Counter()

@@ -360,3 +360,27 @@ async def test_booked_places_are_missing_from_the_capacity_that_is_left(town: To
     need = (await town.make("/v1/needs", a_need(town)))["id"]
     found = (await town.get(f"/v1/offerings/{shop}/needs", "secretary"))["matches"]
     assert need not in [match["need"]["id"] for match in found]
+
+
+async def test_what_is_booked_in_a_week_counts_against_its_hours_and_its_contacts(
+    town: Town,
+) -> None:
+    """X1: the load of the fullest week that is asked for, and a volunteer's contacts."""
+    week = [mornings(start="00:00", end="24:00", days=[1, 2, 3, 4, 5, 6, 7])]
+    hand = {"kind": "volunteer", "availability": week, "capacity": None}
+    tired = an_offering(town, **hand, max_hours_week=14)
+    shy = an_offering(town, **hand, max_contacts_week=2)
+    ids = [(await town.make("/v1/offerings", body, "operator"))["id"] for body in (tired, shy)]
+    need = a_need(town, slots=[{"role": "helper", "kind": "volunteer"}])
+    assert len((await _match(town, need))["matches"]) == 2
+    # 12.5 hours are asked for; one and a half more are just within 14, two are not.
+    for offering in ids:
+        await _book(town, offering, start="12:00", end="13:30")
+    assert len((await _match(town, need))["matches"]) == 2
+    for offering in ids:
+        await _book(town, offering, start="14:00", end="14:30")
+    slot = await _match(town, need)
+    assert slot["matches"] == []
+    shut = {out["offering"]["id"]: out["because"][0] for out in slot["excluded"]}
+    assert [shut[one]["gate"] for one in ids] == ["load", "contacts"]
+    assert (shut[ids[1]]["needed"], shut[ids[1]]["has"]) == (3, 2)
