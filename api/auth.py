@@ -24,6 +24,8 @@ KEY_READS = frozenset(
         "service types",
         "partners",
         "offerings",
+        "spaces",
+        "pools",
         "calendars",
         "needs",
         "matches",
@@ -33,6 +35,8 @@ KEY_READS = frozenset(
 KEY_WRITES: dict[str, accounts.KeyScope] = {
     "partners": "partners",
     "offerings": "offerings",
+    "spaces": "offerings",
+    "pools": "offerings",
     "calendars": "offerings",
     "needs": "needs",
 }

@@ -20,7 +20,8 @@ Need = Annotated[uuid.UUID | None, QueryParameter(name="need", description="Only
 
 
 class BookingController(Controller):
-    """Booking, confirming, giving back: by the staff of the offering's place and its partner."""
+    """Booking, confirming, giving back: by the staff of the offering's place and its partner. What
+    is booked for a resident group is given back by its leaders, too."""
 
     path = "/v1"
     tags = ("bookings",)
@@ -91,7 +92,7 @@ class BookingController(Controller):
     async def read(
         self, request: StrictRequest, booking_id: FromPath[uuid.UUID]
     ) -> Response[bookings.BookingRecord]:
-        """One booking of your own places or partners."""
+        """One booking of your own places or partners, or of a group that you lead."""
         found = await bookings.read(booking_id, accounts.visibility(request.user))
         return answers.shown(request, found, tag=answers.etag(found.version))
 
@@ -126,7 +127,8 @@ class BookingController(Controller):
 
 async def _own(request: StrictRequest, booking_id: uuid.UUID) -> bookings.BookingRecord:
     found = await bookings.read(booking_id, accounts.visibility(request.user))
-    await _require(request, found.place_id, found.partner_id)
+    if found.group_id not in request.user.partners:
+        await _require(request, found.place_id, found.partner_id)
     return found
 
 

@@ -12,7 +12,17 @@ from msgspec import Meta, Struct
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, agreements, disclosure, engine, offerings, partners, places, values
+from models import (
+    accounts,
+    agreements,
+    disclosure,
+    engine,
+    offerings,
+    partners,
+    places,
+    spaces,
+    values,
+)
 
 
 class Bulk(Struct, forbid_unknown_fields=True):
@@ -116,10 +126,11 @@ class OfferingController(Controller):
         offering_id: FromPath[uuid.UUID],
         data: JSONBody[offerings.OfferingChange],
     ) -> Response[offerings.OfferingRecord]:
-        """Change an offering. Needs If-Match. Credentials stated unchanged stay verified."""
+        """Change an offering. Needs If-Match. Credentials stated unchanged stay verified. The
+        capacity of a space keeps to its tree, that of a pool to its ledger."""
         offering = await own_offering(request, offering_id)
         answers.require_match(request, offering.version)
-        return answers.changed(await _shown(request, offerings.change(offering, data)))
+        return answers.changed(await _shown(request, spaces.change(offering, data)))
 
     @delete(
         "/{offering_id:uuid}",

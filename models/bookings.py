@@ -2,7 +2,8 @@
 
 A space or a person is booked whole: no two live bookings of it overlap, and the database itself
 refuses those that would (an exclusion constraint on PostgreSQL, triggers on SQLite). Of a
-merchant's service or of goods, places are booked: at no minute more than its capacity.
+merchant's service or of goods, places are booked: at no minute more than its capacity. A space
+that is part of another is booked together with it: see `models/kin.py`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
-from piccolo.columns import UUID, BigInt, BigSerial, ForeignKey, Integer, Timestamptz, Varchar
+from piccolo.columns import UUID, BigInt, ForeignKey, Integer, Timestamptz, Varchar
 from piccolo.table import Table
 
-from models import accounts, base, engine, errors, needs, offerings, outbox
+from models import accounts, base, engine, errors, kin, needs, offerings, outbox
+from models.partners import Partner
 
 BookingStatus = Literal["held", "confirmed", "cancelled", "expired"]
 # Booked whole; of the other kinds, places are.
@@ -33,17 +35,9 @@ _MINUTE = dt.timedelta(minutes=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SELECT = (
     "SELECT b.*, b.offering AS offering_id, b.need AS need_id, b.place AS place_id,"
-    " b.commitment AS commitment_id,"
+    " b.commitment AS commitment_id, b.booked_for AS group_id, b.series AS series_id,"
     " o.partner AS partner_id FROM booking b JOIN offering o ON o.id = b.offering"
 )
-
-
-class Bookable(Table):
-    """One row per offering that was ever booked: whoever books it holds this row's lock. Its number
-    and a minute make the one integer range that must not overlap."""
-
-    number = BigSerial(primary_key=True)
-    offering = ForeignKey(offerings.Offering, null=False)
 
 
 class Booking(Table):
@@ -58,6 +52,9 @@ class Booking(Table):
     # What of an agreement it fulfils, if it does.
     commitment = UUID(null=True, default=None)
     booked_by = UUID(null=False)
+    # The resident group that meets then, and what was booked together with it.
+    booked_for = ForeignKey(Partner, null=True, default=None)
+    series = UUID(null=True, default=None)
     unit = BigInt(null=True, default=None)
     starts = BigInt(null=False)
     ends = BigInt(null=False)
@@ -92,6 +89,8 @@ class BookingRecord(Struct, kw_only=True):
     need_id: uuid.UUID | None
     commitment_id: uuid.UUID | None
     booked_by: uuid.UUID
+    group_id: uuid.UUID | None
+    series_id: uuid.UUID | None
     starts_at: dt.datetime
     ends_at: dt.datetime
     quantity: int
@@ -119,41 +118,60 @@ async def book(
     Refuses a time that is taken, past or more than a year ahead, an offering that is not on offer,
     and more places than are left.
     """
-    starts, ends = times(draft)
-    whole = offering.kind in WHOLE
-    if whole and draft.quantity != 1:
+    time = Time(*times(draft), draft.quantity)
+    if offering.kind in WHOLE and draft.quantity != 1:
         raise errors.refuse_field("quantity", "out_of_range", needed="1")
-    booking_id = base.new_id()
+    async with engine.unit_of_work() as work:
+        (made,) = await take(
+            offering, [time], hold_s=draft.hold_s, need=draft.need_id, booked_by=booked_by
+        )
+        await _announce(work, made, offering.place_id, "booking.made")
+        return await read(made)
+
+
+async def take(
+    offering: offerings.OfferingRecord,
+    asked: Sequence[Time],
+    *,
+    hold_s: int | None = None,
+    **columns: Any,
+) -> list[uuid.UUID]:
+    """Give away times of an offering, sorted by their start, all or none; answers the ids of the
+    bookings in that order. The caller tells the outbox."""
     try:
-        async with engine.unit_of_work() as work:
-            unit = await _locked(offering.id)
+        async with engine.unit_of_work():
+            unit = await kin.lock(offering)
             # One moment for all: a hold is over and its row says so, or it still counts.
             moment = base.now()
-            until = moment + dt.timedelta(seconds=draft.hold_s) if draft.hold_s else None
-            await _expire(moment, "offering = $2", offering.id)
+            until = moment + dt.timedelta(seconds=hold_s) if hold_s else None
+            relatives = await kin.of(offering.id) if offering.kind == "space" else []
+            await free([offering.id, *relatives], moment)
             offering = await _on_offer(offering.id)
-            there = await taken_of([offering.id], starts, ends, moment)
-            _refuse_taken(offering, draft, there.get(str(offering.id), []), starts)
-            await Booking.insert(
+            span = asked[0].starts, max(time.ends for time in asked)
+            there = await taken_of([offering.id], *span, moment)
+            _refuse_taken(offering, asked, there.get(str(offering.id), []))
+            made = [base.new_id() for _ in asked]
+            rows = [
                 Booking(
-                    id=booking_id,
+                    id=identity,
                     offering=offering.id,
                     place=offering.place_id,
-                    need=draft.need_id,
-                    booked_by=booked_by,
-                    unit=unit if whole else None,
-                    starts=starts,
-                    ends=ends,
-                    quantity=draft.quantity,
+                    unit=unit if offering.kind in WHOLE else None,
+                    starts=time.starts,
+                    ends=time.ends,
+                    quantity=time.quantity,
                     status="held" if until else "confirmed",
                     held_until=until,
                     version=1,
                     created_at=moment,
                     updated_at=moment,
+                    **columns,
                 )
-            )
-            await _announce(work, booking_id, offering.place_id, "booking.made")
-            return await read(booking_id)
+                for identity, time in zip(made, asked, strict=True)
+            ]
+            for at in range(0, len(rows), _AT_ONCE):
+                await Booking.insert(*rows[at : at + _AT_ONCE])
+            return made
     except engine.CONFLICTS:
         # The lock makes this unheard of; the constraint is there for whoever goes round it.
         raise errors.Refusal("conflict") from None
@@ -172,36 +190,10 @@ async def book_times(
 
     Refuses as `book` does; what is in the way is named.
     """
+    offering = await offerings.read(offering_id)
+    asked = [Time(*time, quantity) for time in sorted(times)]
     async with engine.unit_of_work() as work:
-        unit = await _locked(offering_id)
-        moment = base.now()
-        await _expire(moment, "offering = $2", offering_id)
-        offering = await _on_offer(offering_id)
-        whole = offering.kind in WHOLE
-        first, last = min(t[0] for t in times), max(t[1] for t in times)
-        there = (await taken_of([offering.id], first, last, moment)).get(str(offering.id), [])
-        _refuse_series(offering, quantity, times, there)
-        rows = [
-            Booking(
-                id=base.new_id(),
-                offering=offering.id,
-                place=offering.place_id,
-                need=need,
-                commitment=commitment,
-                booked_by=booked_by,
-                unit=unit if whole else None,
-                starts=starts,
-                ends=ends,
-                quantity=quantity,
-                status="confirmed",
-                version=1,
-                created_at=moment,
-                updated_at=moment,
-            )
-            for starts, ends in times
-        ]
-        for at in range(0, len(rows), _AT_ONCE):
-            await Booking.insert(*rows[at : at + _AT_ONCE])
+        made = await take(offering, asked, need=need, commitment=commitment, booked_by=booked_by)
         await outbox.append(
             work,
             "booking.changed",
@@ -209,7 +201,7 @@ async def book_times(
             place=offering.place_id,
             action="booking.series_made",
             commitment=str(commitment),
-            bookings=len(rows),
+            bookings=len(made),
         )
 
 
@@ -255,7 +247,14 @@ async def expire() -> int:
     moment = base.now()
     # Asked often and nearly always in vain: not as a writer.
     due = "SELECT 1 FROM booking WHERE status = 'held' AND held_until <= $1 LIMIT 1"
-    return await _expire(moment, "1 = 1") if await engine.rows(due, moment) else 0
+    return await _expire(base.Where(), moment) if await engine.rows(due, moment) else 0
+
+
+async def free(offering_ids: Sequence[uuid.UUID], moment: dt.datetime) -> None:
+    """Free the times of these offerings whose hold is over at a moment."""
+    where = base.Where()
+    where.add(f"offering IN ({where.values(offering_ids)})")
+    await _expire(where, moment)
 
 
 async def give_back(column: Literal["offering", "need"], subject: uuid.UUID) -> None:
@@ -274,13 +273,46 @@ async def give_back(column: Literal["offering", "need"], subject: uuid.UUID) -> 
             )
 
 
+async def of_series(group: uuid.UUID, series: uuid.UUID) -> list[BookingRecord]:
+    """What a resident group has booked together, earliest first."""
+    rows = await engine.fetch(
+        f"{_SELECT} WHERE b.booked_for = $1 AND b.series = $2 ORDER BY b.starts", group, series
+    )
+    return [_shape(row) for row in rows]
+
+
+async def to_come(group: uuid.UUID, *, after: uuid.UUID | None, limit: int) -> list[BookingRecord]:
+    """Up to `limit` sessions of a resident group that are not over, the last ones booked first."""
+    where = base.Where()
+    where.add(f"b.booked_for = {{}} AND b.ends > {{}} AND {LIVE}", group, minute(base.now()))
+    where.page("b.id", after)
+    rows = await engine.fetch(
+        f"{_SELECT} WHERE {where} ORDER BY b.id DESC LIMIT {int(limit)}", *where.args
+    )
+    return [_shape(row) for row in rows]
+
+
+async def give_back_series(series: uuid.UUID) -> int:
+    """Cancel what of a series has not begun; answers how many."""
+    moment = base.now()
+    rows = await engine.rows(
+        "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
+        " updated_at = $1 WHERE series = $2 AND starts > $3 AND status IN ('held', 'confirmed')"
+        " RETURNING id",
+        moment,
+        series,
+        minute(moment),
+    )
+    return len(rows)
+
+
 async def read(
     booking_id: uuid.UUID, sees: accounts.Visibility = accounts.EVERYTHING
 ) -> BookingRecord:
     """One booking, or the not-found refusal: for a missing one and somebody else's alike."""
     where = base.Where()
     where.add("b.id = {}", booking_id)
-    sees.restrict(where, "1 = 0", "b.place", "o.partner")
+    sees.restrict(where, _of_groups(where, sees), "b.place", "o.partner")
     rows = await engine.fetch(f"{_SELECT} WHERE {where}", *where.args)
     if not rows:
         raise errors.not_found()
@@ -298,7 +330,7 @@ async def browse(
 ) -> list[BookingRecord]:
     """Up to `limit` bookings of the caller's own places and partners, newest first."""
     where = base.Where()
-    sees.restrict(where, "1 = 0", "b.place", "o.partner")
+    sees.restrict(where, _of_groups(where, sees), "b.place", "o.partner")
     if offering:
         where.add("b.offering = {}", offering)
     if need:
@@ -315,17 +347,19 @@ async def browse(
 async def taken_of(
     offering_ids: Iterable[uuid.UUID | str], starts: int, ends: int, at: dt.datetime
 ) -> dict[str, list[Time]]:
-    """What is given away of each offering between two minutes, by its id as text; what is held no
-    longer at the moment `at` is not."""
+    """What is given away of each offering, and of the kin of a space, between two minutes, by its
+    id as text; what is held no longer at the moment `at` is not."""
     where = base.Where()
-    ids = [base.as_id(identity) for identity in offering_ids]
-    where.add(f"b.offering IN ({where.values(ids)})")
+    asked = where.values(base.as_id(identity) for identity in offering_ids)
     where.add("b.ends > {} AND b.starts < {}", starts, ends)
     where.add(f"{LIVE} AND (b.held_until IS NULL OR b.held_until > {{}})", at)
     found: dict[str, list[Time]] = {}
     for offering, *time in await engine.rows(
         f"SELECT CAST(b.offering AS text), b.starts, b.ends, b.quantity FROM booking b"
-        f" WHERE {where} ORDER BY b.starts, b.id",
+        f" WHERE b.offering IN ({asked}) AND {where}"
+        " UNION ALL SELECT CAST(k.offering AS text), b.starts, b.ends, b.quantity"
+        " FROM space_kin k JOIN booking b ON b.offering = k.relative"
+        f" WHERE k.offering IN ({asked}) AND {where} ORDER BY 2, 3, 4",
         *where.args,
     ):
         found.setdefault(offering, []).append(Time(*time))
@@ -340,16 +374,6 @@ def peak(times: Iterable[Time], starts: int) -> int:
     return max(itertools.accumulate((change for _, change in sorted(steps)), initial=0))
 
 
-async def _locked(offering: uuid.UUID) -> int:
-    """Have nobody else book this offering until the end of the transaction; answers its number."""
-    ((number,),) = await engine.rows(
-        "INSERT INTO bookable (offering) VALUES ($1) ON CONFLICT (offering)"
-        " DO UPDATE SET offering = excluded.offering RETURNING number",
-        offering,
-    )
-    return int(number)
-
-
 async def _on_offer(offering_id: uuid.UUID) -> offerings.OfferingRecord:
     public = accounts.Visibility()
     (offering,) = await offerings.read_many([offering_id], public) or (None,)
@@ -360,50 +384,42 @@ async def _on_offer(offering_id: uuid.UUID) -> offerings.OfferingRecord:
 
 
 def _refuse_taken(
-    offering: offerings.OfferingRecord, draft: BookingDraft, there: list[Time], starts: int
+    offering: offerings.OfferingRecord, asked: Sequence[Time], there: list[Time]
 ) -> None:
     if offering.kind in WHOLE:
-        _refuse_clash(there)
+        if taken := [t for t in there if any(_overlap(t, time) for time in asked)]:
+            raise errors.Refusal("already_booked", times=named(taken, len(asked)))
     elif offering.capacity is not None:
-        left = offering.capacity - peak(there, starts)
-        if draft.quantity > left:
-            raise errors.Refusal("full", left=max(left, 0))
-
-
-def _refuse_series(
-    offering: offerings.OfferingRecord,
-    quantity: int,
-    times: Sequence[tuple[int, int]],
-    there: list[Time],
-) -> None:
-    """The same for many times; `there` is sorted by its start."""
-    if offering.kind in WHOLE:
-        _refuse_clash([t for t in there if any(t.starts < e and t.ends > s for s, e in times)])
-    elif offering.capacity is not None:
-        for starts, ends in times:
-            meanwhile = [t for t in there if t.starts < ends and t.ends > starts]
-            left = offering.capacity - peak(meanwhile, starts)
-            if quantity > left:
+        for time in asked:
+            meanwhile = [t for t in there if _overlap(t, time)]
+            left = offering.capacity - peak(meanwhile, time.starts)
+            if time.quantity > left:
                 raise errors.Refusal("full", left=max(left, 0))
 
 
-def _refuse_clash(there: list[Time]) -> None:
-    if there:
-        raise errors.Refusal(
-            "already_booked",
-            times=", ".join(
-                f"{moment_of(t.starts):%F %H:%M}–{moment_of(t.ends):%H:%M}" for t in there[:_NAMED]
-            ),
-        )
+def _overlap(one: Time, other: Time) -> bool:
+    return one.starts < other.ends and other.starts < one.ends
 
 
-async def _expire(moment: dt.datetime, which: str, *args: Any) -> int:
+def named(taken: Sequence[Time], asked: int = 1) -> str:
+    """Times as a refusal names them: the first few, or of a series that was asked for all."""
+    several = taken if asked > 1 else taken[:_NAMED]
+    return ", ".join(f"{moment_of(t.starts):%F %H:%M}–{moment_of(t.ends):%H:%M}" for t in several)
+
+
+def _of_groups(where: base.Where, sees: accounts.Visibility) -> str:
+    """The condition for what a resident group has booked, for its own people."""
+    groups = where.values(sorted(sees.partners))
+    return f"b.booked_for IN ({groups})" if groups else "1 = 0"
+
+
+async def _expire(where: base.Where, moment: dt.datetime) -> int:
+    where.add("status = 'held' AND held_until <= {}", moment)
     async with engine.unit_of_work() as work:
         over = await engine.fetch(
-            "UPDATE booking SET status = 'expired', version = version + 1, updated_at = $1"
-            f" WHERE {which} AND status = 'held' AND held_until <= $1 RETURNING id, place",
-            moment,
-            *args,
+            "UPDATE booking SET status = 'expired', version = version + 1, updated_at ="
+            f" {where.value(moment)} WHERE {where} RETURNING id, place",
+            *where.args,
         )
         for row in over:
             await _announce(

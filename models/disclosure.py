@@ -94,9 +94,15 @@ _CLASSES: dict[str, dict[Level, str]] = {
     },
     "bookable": {"staff": "number offering"},
     "booking": {
-        "staff": "id offering place need commitment booked_by unit starts ends quantity status"
-        " held_until version created_at updated_at"
+        "staff": "id offering place need commitment booked_by booked_for series unit starts ends"
+        " quantity status held_until version created_at updated_at"
     },
+    "space": {"public": "id offering level parent area_m2"},
+    "space_kin": {"public": "id offering relative"},
+    "condition_change": {"staff": "id offering before condition reason at by"},
+    "pool_entry": {"staff": "id offering number delta capacity_before capacity_after reason at by"},
+    # For the leaders and members of the group, and the staff of its place.
+    "membership": {"staff": "id partner account status asked_at updated_at"},
     # The content may hold exact homes: see matching.homes.
     "snapshot": {"public": "digest need made_at", "matched": "content"},
     "plan": {
@@ -202,6 +208,8 @@ _RECORDS: dict[str, tuple[str, dict[str, str]]] = {
             "place_id": "place",
             "partner_id": "",
             "need_id": "need",
+            "group_id": "booked_for",
+            "series_id": "series",
             "starts_at": "starts",
             "ends_at": "ends",
         },

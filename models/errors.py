@@ -115,6 +115,42 @@ CODES: dict[str, Code] = {
         "Still there: {what}. Withdraw or move them first.",
         "尚有：{what}。请先撤回或迁移。",
     ),
+    "booked_ahead": Code(
+        409,
+        "Bookings stand in the way",
+        "仍有未结束的预订",
+        "Booked: {times} UTC. Cancel or move them first.",
+        "已预订时段（UTC）：{times}。请先取消或调整这些预订。",
+    ),
+    "over_capacity": Code(
+        409,
+        "More people than the whole holds",
+        "容量超过上级空间",
+        "It is {has} in a space that holds {most}: a room holds no more than its floor, a floor no"
+        " more than its site.",
+        "其容量为 {has}，而上级空间仅容纳 {most} 人：房间不得超过楼层，楼层不得超过场所。",
+    ),
+    "ledger_only": Code(
+        409,
+        "This capacity changes through its ledger only",
+        "该容量只能通过台账变更",
+        "The ledger says {needed}. Use POST …/capacity with how many more or fewer, and why.",
+        "台账记录为 {needed}。请用 POST …/capacity 说明增减数量及原因。",
+    ),
+    "closed_on": Code(
+        409,
+        "It is not open at all of these times",
+        "部分时段不开放",
+        "Closed: {times} UTC. Leave these dates out or choose other times.",
+        "不开放的时段（UTC）：{times}。请排除这些日期或另选时间。",
+    ),
+    "other_community": Code(
+        409,
+        "The group is of another community",
+        "该团体不属于本社区",
+        "Spaces are booked for resident groups of their own community.",
+        "空间仅供本社区的居民团体预订。",
+    ),
     "already_held": Code(
         409,
         "The account holds that role already",

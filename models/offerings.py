@@ -25,7 +25,9 @@ from models import (
 )
 from models.places import Place, public_places
 
-OfferingStatus = Literal["draft", "active", "paused", "withdrawn"]
+# A space out of use is idle, or being converted for its next one (`models/spaces.py`).
+OfferingStatus = Literal["draft", "active", "paused", "withdrawn", "idle", "converting"]
+OUT_OF_USE = frozenset({"idle", "converting"})
 # Everybody sees what is on offer by an admitted partner.
 PUBLIC = "(o.status = 'active' AND p.status = 'admitted')"
 _SELECT = "SELECT o.* FROM offering o JOIN partner p ON p.id = o.partner"
@@ -233,6 +235,8 @@ async def change(offering: OfferingRecord, change: OfferingChange) -> OfferingRe
     if offering.status == "withdrawn":
         raise errors.Refusal("wrong_state", has="withdrawn", needed="draft | active | paused")
     given = base.given(change)
+    if "status" in given and offering.status in OUT_OF_USE:
+        raise errors.Refusal("wrong_state", has=offering.status, needed="condition: active")
     draft = OfferingDraft(**(as_draft(offering) | given))
     async with engine.unit_of_work() as work:
         if "service_types" in given:

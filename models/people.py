@@ -23,6 +23,7 @@ from models import (
     disclosure,
     engine,
     errors,
+    groups,
     needs,
     offerings,
     outbox,
@@ -76,6 +77,7 @@ async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
         "sessions": await _rows(accounts.Token, "account", [account]),
         "invitations": await _rows(accounts.Invitation, "invited_by", [account]),
         "service_keys": await _rows(accounts.ServiceKey, "made_by", [account]),
+        "memberships": await _rows(groups.Membership, "account", [account]),
         "partners": await _rows(partners.Partner, "id", acts_for),
         "credentials": await _rows(partners.Credential, "partner", acts_for),
         "offerings": await _rows(offerings.Offering, "partner", acts_for),
@@ -327,7 +329,12 @@ async def _erase_mentions(account: uuid.UUID, gone: set[uuid.UUID]) -> None:
 
 async def _erase_account(account: uuid.UUID) -> None:
     await roles.end_lent_by(account)
-    for table, column in (("token", "account"), ("role", "account"), ("service_key", "made_by")):
+    for table, column in (
+        ("token", "account"),
+        ("role", "account"),
+        ("membership", "account"),
+        ("service_key", "made_by"),
+    ):
         await engine.execute(f"DELETE FROM {table} WHERE {column} = $1", account)
     await engine.execute(
         "DELETE FROM invitation WHERE invited_by = $1 AND accepted_by IS NULL", account

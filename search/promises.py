@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,10 +13,14 @@ from search import statements
 from search.gates import NeedFacts, OfferingFacts
 from search.windows import Interval, demand, union, week_of, whole_weeks
 
-# Whether an offering `o` is booked after the minute `{}`: of most nothing need be read then.
+# Whether an offering `o`, or kin of a space, is booked after the minute `{0}`: of most nothing need
+# be read then.
 ANY = (
-    "EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {}"
+    "(EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {0}"
     f" AND {bookings.LIVE})"
+    " OR o.kind = 'space' AND EXISTS (SELECT 1 FROM space_kin k"
+    " JOIN booking b ON b.offering = k.relative WHERE k.offering = o.id AND b.ends > {0}"
+    f" AND {bookings.LIVE}))"
 )
 _EVER = 1 << 53
 
@@ -55,6 +60,10 @@ def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
         contacts_week=max(jobs.values(), default=0),
     )
     if facts.kind in bookings.WHOLE:
-        return structs.replace(facts, busy=tuple((time.starts, time.ends) for time in times))
+        busy = [(time.starts, time.ends) for time in times]
+        # Two rooms of one floor may be booked at once.
+        if any(before[1] > after[0] for before, after in itertools.pairwise(busy)):
+            busy = union(busy)
+        return structs.replace(facts, busy=tuple(busy))
     taken = tuple((time.starts, time.ends, time.quantity) for time in times)
     return structs.replace(facts, taken=taken)

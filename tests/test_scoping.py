@@ -25,7 +25,16 @@ UNRESTRICTED = {
         accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
         partners.credentials_of plans._text proposals.of_plan proposals.standing
         partners.state_credentials licences._held candidates.by_place imagine.imagined
-        recheck._lock reading.times reading.shape steps.hold answering.seat_declined""",
+        recheck._lock reading.times reading.shape steps.hold answering.seat_declined
+        spaces._read spaces._below pools._write bookings.of_series""",
+    "is of a space, pool or group whose people the handler asks for": """
+        spaces.convert spaces.history pools.adjust pools.ledger groups.membership
+        groups.is_member groups.members bookings.to_come""",
+    "keeps capacities and times from contradicting each other; the refusal says which": """
+        spaces._above spaces._refuse_overfull spaces._refuse_clash spaces._refuse_booked
+        pools.refuse_unwritten""",
+    "tells which spaces are parts of which; who reads of them is asked elsewhere": """
+        kin.root_of kin.of sites._stands sites._uses""",
     "says when something is taken, to everybody alike, and not by whom": "bookings.taken_of",
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
@@ -61,6 +70,13 @@ HANDED_ON = {
     ("partners.reveal", "partners.reveal"): "of a partner that was read, and audited",
     ("reports.covered", "coverage.of"): "public numbers",
     ("plans._propose", "proposals.of_plan"): "of a plan that was read",
+    ("spaces.convert", "spaces.convert"): "of an own offering",
+    ("spaces.history", "spaces.history"): "of an own offering",
+    ("pools.adjust", "pools.adjust"): "of an own offering",
+    ("pools.ledger", "pools.ledger"): "of an own offering",
+    ("groups._inside", "groups.is_member"): "whether the caller is one",
+    ("groups.members", "groups.members"): "of a group that the caller is of",
+    ("groups.sessions", "bookings.to_come"): "of a group that the caller is of",
     ("worker.run", "bookings.expire"): "the clock, for nobody in particular",
     ("plans._ask", "offerings.read_many"): "what the plan proposes, for the staff of its place",
     ("plans._ask", "needs.read_many"): "what the plan proposes for, read with its proposals",

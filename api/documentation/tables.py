@@ -22,9 +22,14 @@ TAGS: dict[str, str] = {
     "partners": "Who offers: admission and licences. 合作伙伴：准入与证照。",
     "offerings": "Spaces, merchants, volunteers, vanguards, goods."
     " 空间、商户、志愿者、先锋与物资。",
+    "spaces": "Site, floor, room; idle, converting, active; who uses them now and next."
+    " 场所、楼层与房间，闲置、改造与启用，当前与下一项服务。",
+    "pools": "Places shared by the hour, and the ledger of how many there are."
+    " 按小时共享的车位等名额及其容量台账。",
     "calendars": "When an offering is there; iCalendar in and out. 可用时间与日历。",
     "bookings": "Times of an offering that are given away, so that nobody is given them twice."
     " 预订：同一时段绝不重复给出。",
+    "groups": "Resident groups: members, and their sessions in a space. 居民团体：成员与活动场次。",
     "needs": "What a community asks for. 社区需求。",
     "consents": "Who agreed to a need on somebody's behalf. 代他人提出需求的同意记录。",
     "matches": "Who fits a need and why, who does not and what would change that."
@@ -75,6 +80,13 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "change_offering": (409, 422),
     "import_availability": (409, 422),
     "book_offering": (409, 422),
+    "place_space": (409, 422),
+    "convert_space": (409, 412),
+    "adjust_capacity": (409, 422),
+    "join_group": (404, 409),
+    "move_member": (404, 409),
+    "book_series": (404, 409, 422),
+    "cancel_series": (404, 409),
     "confirm_booking": (409, 412),
     "cancel_booking": (409, 412),
     "post_need": (422,),
@@ -129,6 +141,11 @@ PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
             "full": {"left": 12},
             "closed_then": {},
             "filled": {"what": "places", "left": 0},
+            "closed_on": {"times": "2026-12-01 22:30–01:00"},
+            "booked_ahead": {"times": "2026-12-01 22:30–01:00"},
+            "over_capacity": {"has": 60, "most": 40},
+            "ledger_only": {"needed": "320"},
+            "other_community": {},
             "already_held": {"role": "secretary"},
             "last_operator": {},
             "lent_role": {},
@@ -226,6 +243,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "agreement_id": {"description": "Id of the agreement."},
     "enrolment_id": {"description": "Id of the enrolment."},
     "digest": {"description": "`snapshot` of an answer that ranks offerings."},
+    "group_id": {"description": "Id of the group, which is that of the partner."},
+    "series_id": {"description": "Id of the series."},
+    "step": {"description": "What happens to the membership."},
     "code": {"description": "A problem code."},
     "transition": {"description": "The step to take."},
 }

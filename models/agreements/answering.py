@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from models import base, bookings, engine, errors, needs, outbox, values
+from models import base, bookings, engine, errors, kin, needs, outbox, values
 from models.agreements import enrolments, filling, lifecycle, reading, steps
 from models.agreements.filling import PLACES
 from models.agreements.records import AgreementRecord, StepDraft
@@ -210,6 +210,7 @@ async def _book(held: Held, gives: list[dict[str, Any]], actor: Actor) -> list[t
     keeps to: two who wait for each other would wait for ever."""
     found: list[tuple[int, int]] = []
     timed = [one for one in gives if one["offering"]]
+    await kin.lock_tops([base.as_id(one["offering"]) for one in timed])
     for one in sorted(timed, key=lambda one: str(one["offering"])):
         found += await book(held, one, actor)
     if timed and not found:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from models import plans, proposals
-from tests.api.matrix import agreements
+from tests.api.matrix import agreements, spaces
 from tests.api.matrix.callers import (
     COVERS,
     DECIDERS,
@@ -31,7 +31,7 @@ from tests.api.test_partners import a_partner
 from tests.towns import Town, a_booking, a_need, an_offering
 
 # The rows of one domain, and how the things are made that they are about.
-DOMAINS = (agreements,)
+DOMAINS = (agreements, spaces)
 # What no service key may do, whatever its scopes: what is about people, what a person must stand
 # for, and what changes places.
 FOR_PEOPLE = (
@@ -48,6 +48,7 @@ FOR_PEOPLE = (
     "/v1/offerings/{offering_id}/credentials",
     "/v1/offerings/{offering_id}/bookings",
     "/v1/bookings",
+    "/v1/groups",
     "/v1/plans",
     "/v1/proposals",
     "/v1/agreements",
@@ -213,6 +214,9 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
         "booking_id": target.id,
         "offering_id": target.id,
         "partner_id": target.partner or town.partner,
+        "group_id": target.id,
+        "series_id": NONE,
+        "step": "admit",
         "place_id": target.place,
         "credential_id": target.credential,
         "role_id": target.id,

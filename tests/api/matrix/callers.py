@@ -42,7 +42,7 @@ COVERS = {
     "operator": {"own", "sibling", "other"},
     KEY: {"own"},
 }
-PUBLIC_OBJECTS = frozenset({"place", "open need", ""})
+PUBLIC_OBJECTS = frozenset({"place", "open need", "group", ""})
 # Who sees a draft or an applicant that they cover. Places are public.
 SEES = {
     "need": STAFF,
@@ -57,6 +57,7 @@ SEES = {
     "proposal": STAFF | PARTNER,
     "agreement": STAFF | PARTNER,
     "enrolment": STAFF,
+    "space": STAFF | PARTNER,
     "place": EVERYBODY,
     "": EVERYBODY,
 }
@@ -65,12 +66,14 @@ NONE = str(uuid.UUID(int=7 << 76 | 1 << 63))
 
 
 class Target(Struct):
-    """The object of one case: its id, its place, its partner, and its credential if it has one."""
+    """The object of one case: its id, its place, its partner, its credential if it has one, and
+    the space that a group offers."""
 
     id: str
     place: str
     partner: str = ""
     credential: str = NONE
+    space: str = NONE
 
 
 class Row(Struct):
