@@ -17,7 +17,7 @@ from models import audit, engine, plans
 from tests import databases
 from tests.api.test_partners import LICENCE, a_partner
 from tests.api.test_places import a_place
-from tests.towns import Town, a_booking, a_need, an_offering
+from tests.towns import Town, a_booking, a_need, a_space, an_offering
 
 
 async def _acts(town: Town, who: str = "operator", query: str = "") -> list[dict[str, Any]]:
@@ -172,7 +172,19 @@ UNRECORDED = {"preview_need", "renew_session", "what_if"}
 async def test_each_change_over_http_is_one_act_of_its_caller(town: Town) -> None:
     """F2: who did what. A new endpoint that writes belongs into one of these days."""
     diary = Diary(town)
-    days = (_places, _partners, _offerings, _bookings, _needs, _plans, _roles, _keys, _people)
+    days = (
+        _places,
+        _partners,
+        _offerings,
+        _spaces,
+        _bookings,
+        _groups,
+        _needs,
+        _plans,
+        _roles,
+        _keys,
+        _people,
+    )
     for day in days:
         await day(diary, town)
     writing = {
@@ -247,6 +259,38 @@ async def _offerings(diary: Diary, town: Town) -> None:
         headers={"Content-Type": "text/calendar"},
     )
     await write("withdraw_offering", "partner_staff", f"DELETE {path}", "offering.withdrawn")
+
+
+async def _spaces(diary: Diary, town: Town) -> None:
+    write = diary.write
+    space = await town.make("/v1/offerings", a_space(town))
+    path = f"/v1/offerings/{space['id']}"
+    room = {"level": "room"}
+    await write("place_space", "secretary", f"PUT {path}/space", "space.placed", room)
+    idle = {"condition": "idle", "reason": "vacated"}
+    request = f"POST {path}/condition"
+    await write("convert_space", "partner_staff", request, "space.converted", idle)
+    shop = await town.make("/v1/offerings", an_offering(town))
+    request = f"POST /v1/offerings/{shop['id']}/capacity"
+    more = {"delta": 70, "reason": "rearranged"}
+    await write("adjust_capacity", "secretary", request, "pool.adjusted", more)
+
+
+async def _groups(diary: Diary, town: Town) -> None:
+    write = diary.write
+    body = {**a_partner(town, kind="resident_group"), "credentials": []}
+    group = (await town.make("/v1/partners", body, "resident"))["id"]
+    await town.make(f"/v1/partners/{group}/admit", {}, "operator")
+    path = f"POST /v1/groups/{group}"
+    await write("join_group", "volunteer", f"{path}/members", "membership.asked")
+    step = f"{path}/members/{town.accounts['volunteer']}/admit"
+    await write("move_member", "resident", step, "membership.member")
+    space = await town.make("/v1/offerings", a_space(town))
+    day, window = a_booking()["starts_at"][:10], {"days": [1], "start": "06:30", "end": "09:00"}
+    body = {"offering_id": space["id"], "windows": [window], "first": day, "last": day}
+    made = await write("book_series", "resident", f"{path}/series", "series.booked", body)
+    step = f"{path}/series/{made['id']}/cancel"
+    await write("cancel_series", "resident", step, "series.cancelled")
 
 
 async def _bookings(diary: Diary, town: Town) -> None:
