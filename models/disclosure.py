@@ -208,6 +208,7 @@ _RECORDS: dict[str, tuple[str, dict[str, str]]] = {
             "place_id": "place",
             "partner_id": "",
             "need_id": "need",
+            "commitment_id": "commitment",
             "group_id": "booked_for",
             "series_id": "series",
             "starts_at": "starts",

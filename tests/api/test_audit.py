@@ -266,7 +266,8 @@ async def _spaces(diary: Diary, town: Town) -> None:
     space = await town.make("/v1/offerings", a_space(town))
     path = f"/v1/offerings/{space['id']}"
     room = {"level": "room"}
-    await write("place_space", "secretary", f"PUT {path}/space", "space.placed", room)
+    request, tag = f"PUT {path}/space", {"If-Match": '"1"'}
+    await write("place_space", "secretary", request, "space.placed", room, headers=tag)
     idle = {"condition": "idle", "reason": "vacated"}
     request = f"POST {path}/condition"
     await write("convert_space", "partner_staff", request, "space.converted", idle)
