@@ -117,7 +117,7 @@ async def fitting(
         # would read all; CROSS JOIN says the same to SQLite.
         f"WITH near AS MATERIALIZED ({near})"
         f" SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)}, 0,"
-        f" {promises.ANY.format(where.value(promises.present()))}"
+        f" {promises.anything(slot.kind, where.value(promises.present()))}"
         f" FROM near CROSS JOIN offering o {_PARTNER} WHERE o.id = near.offering AND {where}",
         *where.args,
     )
@@ -206,7 +206,7 @@ async def _glances(
         lat=lat,
         lon=lon,
         zone=_ZONE if slot.credentials else "NULL",
-        booked=promises.ANY.format(where.value(promises.present())),
+        booked=promises.anything(slot.kind, where.value(promises.present())),
     )
     rows = await engine.rows(
         f"SELECT {columns} FROM ({near}) o {_PARTNER} WHERE {where} LIMIT {statements.limit(most)}",
@@ -231,9 +231,10 @@ async def known_of(
         where.add(f"o.id IN ({where.values(statements.filled(several, several[0]))})")
         sees.restrict(where, offerings.PUBLIC, "o.place", "o.partner")
         lat, lon = _position(where, sees)
+        booked = promises.anything(slot.kind, where.value(promises.present()))
         rows = await engine.rows(
             f"SELECT {_COLUMNS.format(lat=lat, lon=lon)}, {_SERVED.format(here)},"
-            f" {_BLOCKED.format(here)}, {promises.ANY.format(where.value(promises.present()))}"
+            f" {_BLOCKED.format(here)}, {booked}"
             f" FROM offering o {_PARTNER} WHERE {where}",
             *where.args,
         )

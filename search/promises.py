@@ -13,16 +13,23 @@ from search import statements
 from search.gates import NeedFacts, OfferingFacts
 from search.windows import Interval, demand, union, week_of, whole_weeks
 
-# Whether an offering `o`, or kin of a space, is booked after the minute `{0}`: of most nothing need
-# be read then.
-ANY = (
-    "(EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {0}"
+_ANY = (
+    "EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {0}"
     f" AND {bookings.LIVE})"
-    " OR o.kind = 'space' AND EXISTS (SELECT 1 FROM space_kin k"
-    " JOIN booking b ON b.offering = k.relative WHERE k.offering = o.id AND b.ends > {0}"
-    f" AND {bookings.LIVE}))"
+)
+_ANY_OF_KIN = (
+    "EXISTS (SELECT 1 FROM space_kin k JOIN booking b ON b.offering = k.relative"
+    f" WHERE k.offering = o.id AND b.ends > {{0}} AND {bookings.LIVE})"
 )
 _EVER = 1 << 53
+
+
+def anything(kind: str, since: str) -> str:
+    """Whether an offering `o` of a kind, or kin of a space, is booked after a minute, as SQL: of
+    most nothing need be read then."""
+    if kind != "space":
+        return _ANY.format(since)
+    return f"({_ANY} OR {_ANY_OF_KIN})".format(since)
 
 
 def present() -> int:
