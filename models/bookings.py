@@ -347,8 +347,8 @@ async def browse(
 async def taken_of(
     offering_ids: Iterable[uuid.UUID | str], starts: int, ends: int, at: dt.datetime
 ) -> dict[str, list[Time]]:
-    """What is given away of each offering, and of the kin of a space, between two minutes, by its
-    id as text; what is held no longer at the moment `at` is not."""
+    """What is given away of each offering between two minutes, by its id as text, and with quantity
+    0 of the kin of a space; what is held no longer at the moment `at` is not."""
     where = base.Where()
     asked = where.values(base.as_id(identity) for identity in offering_ids)
     where.add("b.ends > {} AND b.starts < {}", starts, ends)
@@ -357,7 +357,7 @@ async def taken_of(
     for offering, *time in await engine.rows(
         f"SELECT CAST(b.offering AS text), b.starts, b.ends, b.quantity FROM booking b"
         f" WHERE b.offering IN ({asked}) AND {where}"
-        " UNION ALL SELECT CAST(k.offering AS text), b.starts, b.ends, b.quantity"
+        " UNION ALL SELECT CAST(k.offering AS text), b.starts, b.ends, 0"
         " FROM space_kin k JOIN booking b ON b.offering = k.relative"
         f" WHERE k.offering IN ({asked}) AND {where} ORDER BY 2, 3, 4",
         *where.args,

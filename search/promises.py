@@ -57,10 +57,11 @@ async def given_away(
 def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
     """An offering with what it has promised: a space or person is gone for that time, of the others
     so many places are taken; and its week is as full as the fullest of those booked."""
+    own = [time for time in times if time.quantity]
     minutes: Counter[int] = Counter()
-    for starts, ends in union((time.starts, time.ends) for time in times):
+    for starts, ends in union((time.starts, time.ends) for time in own):
         minutes[week_of(starts)] += ends - starts
-    jobs = Counter(week_of(time.starts) for time in times)
+    jobs = Counter(week_of(time.starts) for time in own)
     facts = structs.replace(
         facts,
         committed_minutes_week=max(minutes.values(), default=0),

@@ -340,6 +340,13 @@ def test_times_of_kin_that_overlap_are_taken_once(times: list[tuple[int, int]]) 
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(busy))
 
 
+def test_what_kin_are_booked_for_is_no_work_of_the_space_itself() -> None:
+    facts = gates.OfferingFacts(id="", version=0, kind="space", partner="")
+    kept = promises.kept(facts, [bookings.Time(0, 60, 1), bookings.Time(90, 200, 0)])
+    assert (kept.committed_minutes_week, kept.contacts_week) == (60, 1)
+    assert kept.busy == ((0, 60), (90, 200))
+
+
 # Condition
 
 
