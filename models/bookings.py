@@ -69,6 +69,16 @@ class Booking(Table):
     updated_at = Timestamptz(null=False)
 
 
+class BusyTime(Table):
+    """A time that an outside calendar keeps an offering from being booked: UTC minutes, half-open.
+    What it is kept for is nobody's business here."""
+
+    id = UUID(primary_key=True)
+    offering = ForeignKey(offerings.Offering, null=False)
+    starts = BigInt(null=False)
+    ends = BigInt(null=False)
+
+
 class BookingDraft(Struct, forbid_unknown_fields=True, kw_only=True):
     """A time to book, on whole minutes: `quantity` places of it, or the whole of a space or person.
 
@@ -103,11 +113,13 @@ class BookingRecord(Struct, kw_only=True):
 
 
 class Time(Struct, frozen=True):
-    """A time that is booked: UTC minutes, half-open, and how many places of it."""
+    """A time that is booked: UTC minutes, half-open, and how many places of it; of a `busy` time,
+    by an outside calendar, all."""
 
     starts: int
     ends: int
     quantity: int
+    busy: bool = False
 
 
 async def book(
@@ -126,7 +138,7 @@ async def book(
     booking_id = base.new_id()
     try:
         async with engine.unit_of_work() as work:
-            unit = await _locked(offering.id)
+            unit = await lock(offering.id)
             # One moment for all: a hold is over and its row says so, or it still counts.
             moment = base.now()
             until = moment + dt.timedelta(seconds=draft.hold_s) if draft.hold_s else None
@@ -173,7 +185,7 @@ async def book_times(
     Refuses as `book` does; what is in the way is named.
     """
     async with engine.unit_of_work() as work:
-        unit = await _locked(offering_id)
+        unit = await lock(offering_id)
         moment = base.now()
         await _expire(moment, "offering = $2", offering_id)
         offering = await _on_offer(offering_id)
@@ -315,12 +327,13 @@ async def browse(
 async def taken_of(
     offering_ids: Iterable[uuid.UUID | str], starts: int, ends: int, at: dt.datetime
 ) -> dict[str, list[Time]]:
-    """What is given away of each offering between two minutes, by its id as text; what is held no
-    longer at the moment `at` is not."""
+    """What is given away of each offering between two minutes, by its id as text, or taken by an
+    outside calendar; what is held no longer at the moment `at` is not."""
     where = base.Where()
     ids = [base.as_id(identity) for identity in offering_ids]
     where.add(f"b.offering IN ({where.values(ids)})")
     where.add("b.ends > {} AND b.starts < {}", starts, ends)
+    busy, args = str(where), list(where.args)
     where.add(f"{LIVE} AND (b.held_until IS NULL OR b.held_until > {{}})", at)
     found: dict[str, list[Time]] = {}
     for offering, *time in await engine.rows(
@@ -329,6 +342,12 @@ async def taken_of(
         *where.args,
     ):
         found.setdefault(offering, []).append(Time(*time))
+    for offering, begin, end in await engine.rows(
+        f"SELECT CAST(b.offering AS text), b.starts, b.ends FROM busy_time b WHERE {busy}"
+        " ORDER BY b.starts, b.id",
+        *args,
+    ):
+        found.setdefault(offering, []).append(Time(begin, end, 1, busy=True))
     return found
 
 
@@ -340,7 +359,7 @@ def peak(times: Iterable[Time], starts: int) -> int:
     return max(itertools.accumulate((change for _, change in sorted(steps)), initial=0))
 
 
-async def _locked(offering: uuid.UUID) -> int:
+async def lock(offering: uuid.UUID) -> int:
     """Have nobody else book this offering until the end of the transaction; answers its number."""
     ((number,),) = await engine.rows(
         "INSERT INTO bookable (offering) VALUES ($1) ON CONFLICT (offering)"
@@ -362,9 +381,8 @@ async def _on_offer(offering_id: uuid.UUID) -> offerings.OfferingRecord:
 def _refuse_taken(
     offering: offerings.OfferingRecord, draft: BookingDraft, there: list[Time], starts: int
 ) -> None:
-    if offering.kind in WHOLE:
-        _refuse_clash(there)
-    elif offering.capacity is not None:
+    _refuse_clash([time for time in there if offering.kind in WHOLE or time.busy])
+    if offering.kind not in WHOLE and offering.capacity is not None:
         left = offering.capacity - peak(there, starts)
         if draft.quantity > left:
             raise errors.Refusal("full", left=max(left, 0))
@@ -376,10 +394,10 @@ def _refuse_series(
     times: Sequence[tuple[int, int]],
     there: list[Time],
 ) -> None:
-    """The same for many times; `there` is sorted by its start."""
-    if offering.kind in WHOLE:
-        _refuse_clash([t for t in there if any(t.starts < e and t.ends > s for s, e in times)])
-    elif offering.capacity is not None:
+    """The same for many times."""
+    whole = [time for time in there if offering.kind in WHOLE or time.busy]
+    _refuse_clash([t for t in whole if any(t.starts < e and t.ends > s for s, e in times)])
+    if offering.kind not in WHOLE and offering.capacity is not None:
         for starts, ends in times:
             meanwhile = [t for t in there if t.starts < ends and t.ends > starts]
             left = offering.capacity - peak(meanwhile, starts)
@@ -389,10 +407,11 @@ def _refuse_series(
 
 def _refuse_clash(there: list[Time]) -> None:
     if there:
+        first = sorted(there, key=lambda time: time.starts)[:_NAMED]
         raise errors.Refusal(
             "already_booked",
             times=", ".join(
-                f"{moment_of(t.starts):%F %H:%M}–{moment_of(t.ends):%H:%M}" for t in there[:_NAMED]
+                f"{moment_of(t.starts):%F %H:%M}–{moment_of(t.ends):%H:%M}" for t in first
             ),
         )
 

@@ -97,6 +97,11 @@ _CLASSES: dict[str, dict[Level, str]] = {
         "staff": "id offering place need commitment booked_by unit starts ends quantity status"
         " held_until version created_at updated_at"
     },
+    "busy_time": {"staff": "id offering starts ends"},
+    "feed": {
+        "staff": "id account kind subject created_at last_used_at",
+        "secret": "token_hash",
+    },
     # The content may hold exact homes: see matching.homes.
     "snapshot": {"public": "digest need made_at", "matched": "content"},
     "plan": {
@@ -202,6 +207,7 @@ _RECORDS: dict[str, tuple[str, dict[str, str]]] = {
             "place_id": "place",
             "partner_id": "",
             "need_id": "need",
+            "commitment_id": "commitment",
             "starts_at": "starts",
             "ends_at": "ends",
         },

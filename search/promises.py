@@ -1,4 +1,5 @@
-"""What offerings have given away already: times and places that are booked."""
+"""What offerings have given away already: times and places that are booked, and times at which an
+outside calendar has them busy."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ from search.windows import Interval, demand, union, week_of, whole_weeks
 
 # Whether an offering `o` is booked after the minute `{}`: of most nothing need be read then.
 ANY = (
-    "EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {}"
+    "(EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {0}"
     f" AND {bookings.LIVE})"
+    " OR EXISTS (SELECT 1 FROM busy_time y WHERE y.offering = o.id AND y.ends > {0}))"
 )
 _EVER = 1 << 53
 
@@ -44,17 +46,18 @@ async def given_away(
 
 def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
     """An offering with what it has promised: a space or person is gone for that time, of the others
-    so many places are taken; and its week is as full as the fullest of those booked."""
+    so many places are taken; and its week is as full as the fullest of those booked. What is busy
+    elsewhere is gone whatever it is, and none of its work."""
+    booked = [time for time in times if not time.busy]
     minutes: Counter[int] = Counter()
-    for starts, ends in union((time.starts, time.ends) for time in times):
+    for starts, ends in union((time.starts, time.ends) for time in booked):
         minutes[week_of(starts)] += ends - starts
-    jobs = Counter(week_of(time.starts) for time in times)
-    facts = structs.replace(
+    jobs = Counter(week_of(time.starts) for time in booked)
+    whole = facts.kind in bookings.WHOLE
+    return structs.replace(
         facts,
         committed_minutes_week=max(minutes.values(), default=0),
         contacts_week=max(jobs.values(), default=0),
+        busy=tuple((time.starts, time.ends) for time in times if whole or time.busy),
+        taken=() if whole else tuple((time.starts, time.ends, time.quantity) for time in booked),
     )
-    if facts.kind in bookings.WHOLE:
-        return structs.replace(facts, busy=tuple((time.starts, time.ends) for time in times))
-    taken = tuple((time.starts, time.ends, time.quantity) for time in times)
-    return structs.replace(facts, taken=taken)

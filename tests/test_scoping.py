@@ -17,7 +17,8 @@ UNRESTRICTED = {
     "finds out who is calling and what their roles allow": """
         accounts.callers.holder accounts.keys.caller_of_key accounts.sessions.caller_of
         accounts.roles._held accounts.roles.end_lent_by accounts.people._standpoints
-        accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one""",
+        accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one
+        feeds.reader feeds._serving""",
     "asks whether something is there, and tells nothing else of it": """
         base.refer accounts.roles.refer_seat offerings._insert partners._blocked plans._check
         enrolments._there""",
@@ -25,7 +26,8 @@ UNRESTRICTED = {
         accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
         partners.credentials_of plans._text proposals.of_plan proposals.standing
         partners.state_credentials licences._held candidates.by_place imagine.imagined
-        recheck._lock reading.times reading.shape steps.hold answering.seat_declined""",
+        recheck._lock reading.times reading.shape steps.hold answering.seat_declined
+        busy.of busy._stored""",
     "says when something is taken, to everybody alike, and not by whom": "bookings.taken_of",
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
@@ -33,7 +35,8 @@ UNRESTRICTED = {
         changing.tick enrolments._take enrolments.move_up reading.open_of""",
     "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """
-        people._rows people._intake people._erase_partners people._erase_needs partners.reveal""",
+        people._rows people._intake people._busy_times people._erase_partners
+        people._erase_needs partners.reveal""",
     "keeps the chain of the audit trail; `browse` is handed its condition": """
         audit.browse audit._chunk audit._hash_of audit._end audit.flaws""",
     "compares and counts what is public": """
@@ -61,6 +64,7 @@ HANDED_ON = {
     ("partners.reveal", "partners.reveal"): "of a partner that was read, and audited",
     ("reports.covered", "coverage.of"): "public numbers",
     ("plans._propose", "proposals.of_plan"): "of a plan that was read",
+    ("calendars.busy", "busy.of"): "of an offering that is the caller's own",
     ("worker.run", "bookings.expire"): "the clock, for nobody in particular",
     ("plans._ask", "offerings.read_many"): "what the plan proposes, for the staff of its place",
     ("plans._ask", "needs.read_many"): "what the plan proposes for, read with its proposals",
