@@ -66,6 +66,16 @@ class Booking(Table):
     updated_at = Timestamptz(null=False)
 
 
+class BusyTime(Table):
+    """A time that an outside calendar keeps an offering from being booked: UTC minutes, half-open.
+    What it is kept for is nobody's business here."""
+
+    id = UUID(primary_key=True)
+    offering = ForeignKey(offerings.Offering, null=False)
+    starts = BigInt(null=False)
+    ends = BigInt(null=False)
+
+
 class BookingDraft(Struct, forbid_unknown_fields=True, kw_only=True):
     """A time to book, on whole minutes: `quantity` places of it, or the whole of a space or person.
 
@@ -102,11 +112,13 @@ class BookingRecord(Struct, kw_only=True):
 
 
 class Time(Struct, frozen=True):
-    """A time that is booked: UTC minutes, half-open, and how many places of it."""
+    """A time that is booked: UTC minutes, half-open, and how many places of it; of a `busy` time,
+    by an outside calendar, all."""
 
     starts: int
     ends: int
     quantity: int
+    busy: bool = False
 
 
 async def book(
@@ -347,22 +359,28 @@ async def browse(
 async def taken_of(
     offering_ids: Iterable[uuid.UUID | str], starts: int, ends: int, at: dt.datetime
 ) -> dict[str, list[Time]]:
-    """What is given away of each offering between two minutes, by its id as text, and with quantity
-    0 of the kin of a space; what is held no longer at the moment `at` is not."""
+    """What is given away of each offering between two minutes, by its id as text: with quantity 0
+    of the kin of a space, and `busy` where an outside calendar has it. What is held no longer at
+    the moment `at` is not."""
     where = base.Where()
     asked = where.values(base.as_id(identity) for identity in offering_ids)
     where.add("b.ends > {} AND b.starts < {}", starts, ends)
+    busy = str(where)
     where.add(f"{LIVE} AND (b.held_until IS NULL OR b.held_until > {{}})", at)
+    kin_of = f"space_kin k JOIN {{}} b ON b.offering = k.relative WHERE k.offering IN ({asked})"
     found: dict[str, list[Time]] = {}
-    for offering, *time in await engine.rows(
-        f"SELECT CAST(b.offering AS text), b.starts, b.ends, b.quantity FROM booking b"
+    for offering, begin, end, quantity, elsewhere in await engine.rows(
+        f"SELECT CAST(b.offering AS text), b.starts, b.ends, b.quantity, 0 FROM booking b"
         f" WHERE b.offering IN ({asked}) AND {where}"
-        " UNION ALL SELECT CAST(k.offering AS text), b.starts, b.ends, 0"
-        " FROM space_kin k JOIN booking b ON b.offering = k.relative"
-        f" WHERE k.offering IN ({asked}) AND {where} ORDER BY 2, 3, 4",
+        f" UNION ALL SELECT CAST(b.offering AS text), b.starts, b.ends, 1, 1 FROM busy_time b"
+        f" WHERE b.offering IN ({asked}) AND {busy}"
+        " UNION ALL SELECT CAST(k.offering AS text), b.starts, b.ends, 0, 0"
+        f" FROM {kin_of.format('booking')} AND {where}"
+        " UNION ALL SELECT CAST(k.offering AS text), b.starts, b.ends, 0, 1"
+        f" FROM {kin_of.format('busy_time')} AND {busy} ORDER BY 2, 3, 4",
         *where.args,
     ):
-        found.setdefault(offering, []).append(Time(*time))
+        found.setdefault(offering, []).append(Time(begin, end, quantity, bool(elsewhere)))
     return found
 
 
@@ -386,10 +404,10 @@ async def _on_offer(offering_id: uuid.UUID) -> offerings.OfferingRecord:
 def _refuse_taken(
     offering: offerings.OfferingRecord, asked: Sequence[Time], there: list[Time]
 ) -> None:
-    if offering.kind in WHOLE:
-        if taken := [t for t in there if any(_overlap(t, time) for time in asked)]:
-            raise errors.Refusal("already_booked", times=named(taken, len(asked)))
-    elif offering.capacity is not None:
+    whole = [t for t in there if offering.kind in WHOLE or t.busy]
+    if taken := [t for t in whole if any(_overlap(t, time) for time in asked)]:
+        raise errors.Refusal("already_booked", times=named(taken, len(asked)))
+    if offering.kind not in WHOLE and offering.capacity is not None:
         for time in asked:
             meanwhile = [t for t in there if _overlap(t, time)]
             left = offering.capacity - peak(meanwhile, time.starts)

@@ -1,4 +1,5 @@
-"""What offerings have given away already: times and places that are booked."""
+"""What offerings have given away already: times and places that are booked, and times at which an
+outside calendar has them busy."""
 
 from __future__ import annotations
 
@@ -14,12 +15,15 @@ from search.gates import NeedFacts, OfferingFacts
 from search.windows import Interval, demand, union, week_of, whole_weeks
 
 _ANY = (
-    "EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {0}"
+    "(EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {0}"
     f" AND {bookings.LIVE})"
+    " OR EXISTS (SELECT 1 FROM busy_time y WHERE y.offering = o.id AND y.ends > {0}))"
 )
 _ANY_OF_KIN = (
     "EXISTS (SELECT 1 FROM space_kin k JOIN booking b ON b.offering = k.relative"
     f" WHERE k.offering = o.id AND b.ends > {{0}} AND {bookings.LIVE})"
+    " OR EXISTS (SELECT 1 FROM space_kin k JOIN busy_time y ON y.offering = k.relative"
+    " WHERE k.offering = o.id AND y.ends > {0})"
 )
 _EVER = 1 << 53
 
@@ -56,22 +60,22 @@ async def given_away(
 
 def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
     """An offering with what it has promised: a space or person is gone for that time, of the others
-    so many places are taken; and its week is as full as the fullest of those booked."""
-    own = [time for time in times if time.quantity]
+    so many places are taken; and its week is as full as the fullest of those booked. What is busy
+    elsewhere is gone whatever it is, and none of its work; nor is what its kin are booked for."""
+    booked = [time for time in times if time.quantity and not time.busy]
     minutes: Counter[int] = Counter()
-    for starts, ends in union((time.starts, time.ends) for time in own):
+    for starts, ends in union((time.starts, time.ends) for time in booked):
         minutes[week_of(starts)] += ends - starts
-    jobs = Counter(week_of(time.starts) for time in own)
-    facts = structs.replace(
+    jobs = Counter(week_of(time.starts) for time in booked)
+    whole = facts.kind in bookings.WHOLE
+    busy = [(time.starts, time.ends) for time in times if whole or time.busy]
+    # Two rooms of one floor may be booked at once.
+    if any(before[1] > after[0] for before, after in itertools.pairwise(busy)):
+        busy = union(busy)
+    return structs.replace(
         facts,
         committed_minutes_week=max(minutes.values(), default=0),
         contacts_week=max(jobs.values(), default=0),
+        busy=tuple(busy),
+        taken=() if whole else tuple((time.starts, time.ends, time.quantity) for time in booked),
     )
-    if facts.kind in bookings.WHOLE:
-        busy = [(time.starts, time.ends) for time in times]
-        # Two rooms of one floor may be booked at once.
-        if any(before[1] > after[0] for before, after in itertools.pairwise(busy)):
-            busy = union(busy)
-        return structs.replace(facts, busy=tuple(busy))
-    taken = tuple((time.starts, time.ends, time.quantity) for time in times)
-    return structs.replace(facts, taken=taken)
