@@ -19,6 +19,7 @@ from api import (
     bookings,
     bundles,
     calendars,
+    docking,
     documentation,
     edge,
     enrolments,
@@ -40,6 +41,7 @@ from api import (
     reports,
     requests,
     roles,
+    training,
     worker,
 )
 from models import engine, settings
@@ -95,6 +97,8 @@ def create_app(options: settings.Settings) -> Litestar:
             partners.PartnerController,
             offerings.OfferingController,
             bookings.BookingController,
+            docking.DockingController,
+            training.TrainingController,
             needs.NeedController,
             needs.ConsentController,
             calendars.CalendarController,

@@ -260,18 +260,26 @@ async def expire() -> int:
 
 async def give_back(column: Literal["offering", "need"], subject: uuid.UUID) -> None:
     """Cancel whatever is still booked of an offering, or for a need, that is gone for good."""
-    async with engine.unit_of_work() as work:
-        free = await engine.fetch(
-            "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
-            f" updated_at = $1 WHERE {column} = $2 AND status IN ('held', 'confirmed')"
-            " RETURNING id, place",
-            base.now(),
-            subject,
-        )
-        for row in free:
-            await _announce(
-                work, base.as_id(row["id"]), base.as_id(row["place"]), "booking.cancelled"
-            )
+    where = base.Where()
+    where.add(f"{column} = {{}} AND status IN ('held', 'confirmed')", subject)
+    await _give_back(where)
+
+
+async def give_back_ahead(partner: uuid.UUID, statuses: Sequence[BookingStatus]) -> None:
+    """Cancel times in these states of all that a partner offers, but those that have begun: what
+    has been, and what is going on, stays as it was."""
+    where = base.Where()
+    where.add("offering IN (SELECT id FROM offering WHERE partner = {})", partner)
+    where.add("starts > {}", minute(base.now()))
+    where.add(f"status IN ({where.values(statuses)})")
+    await _give_back(where)
+
+
+async def hold_still(partner: uuid.UUID) -> None:
+    """Have nobody book anything of a partner until the end of the transaction."""
+    offered = await engine.rows("SELECT id FROM offering WHERE partner = $1 ORDER BY id", partner)
+    for (offering,) in offered:
+        await _locked(base.as_id(offering))
 
 
 async def read(
@@ -410,6 +418,20 @@ async def _expire(moment: dt.datetime, which: str, *args: Any) -> int:
                 work, base.as_id(row["id"]), base.as_id(row["place"]), "booking.expired"
             )
     return len(over)
+
+
+async def _give_back(where: base.Where) -> None:
+    moment = where.value(base.now())
+    async with engine.unit_of_work() as work:
+        free = await engine.fetch(
+            "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
+            f" updated_at = {moment} WHERE {where} RETURNING id, place",
+            *where.args,
+        )
+        for row in free:
+            await _announce(
+                work, base.as_id(row["id"]), base.as_id(row["place"]), "booking.cancelled"
+            )
 
 
 async def _move(

@@ -10,6 +10,7 @@ from models import (
     answers,
     audit,
     bookings,
+    docking,
     ledger,
     needs,
     offerings,
@@ -20,6 +21,7 @@ from models import (
     proposals,
     services,
     snapshots,
+    training,
 )
 
 TABLES = [
@@ -57,6 +59,9 @@ TABLES = [
     agreements.NeedFill,
     agreements.Intake,
     agreements.Enrolment,
+    docking.Docking,
+    training.Training,
+    training.Completion,
     answers.Answer,
     outbox.Outbox,
 ]

@@ -42,7 +42,7 @@ COVERS = {
     "operator": {"own", "sibling", "other"},
     KEY: {"own"},
 }
-PUBLIC_OBJECTS = frozenset({"place", "open need", ""})
+PUBLIC_OBJECTS = frozenset({"place", "training", "open need", ""})
 # Who sees a draft or an applicant that they cover. Places are public.
 SEES = {
     "need": STAFF,
@@ -57,6 +57,9 @@ SEES = {
     "proposal": STAFF | PARTNER,
     "agreement": STAFF | PARTNER,
     "enrolment": STAFF,
+    "docking": STAFF | PARTNER,
+    "training": EVERYBODY,
+    "completion": STAFF | PARTNER,
     "place": EVERYBODY,
     "": EVERYBODY,
 }
