@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from typing import Annotated
 
 from litestar import Controller, Response, delete, get, patch, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
 from models import accounts, offerings, places, training
+
+OfTraining = Annotated[
+    uuid.UUID | None, QueryParameter(name="training", description="Only of this training.")
+]
 
 
 class TrainingController(Controller):
@@ -133,7 +138,7 @@ class TrainingController(Controller):
     async def list_completions(
         self,
         request: StrictRequest,
-        training_id: FromQuery[uuid.UUID | None] = None,
+        of_training: OfTraining = None,
         offering: FromQuery[uuid.UUID | None] = None,
         partner: FromQuery[uuid.UUID | None] = None,
         cursor: paging.Cursor = None,
@@ -145,7 +150,7 @@ class TrainingController(Controller):
             accounts.visibility(request.user),
             after=paging.after(cursor),
             limit=limit + 1,
-            training=training_id,
+            training=of_training,
             offering=offering,
             partner=partner,
         )

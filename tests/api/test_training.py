@@ -142,7 +142,7 @@ async def test_lawyers_and_engineers_join_a_study_visit_until_a_last_day(
     listed = await town.get(f"/v1/trainings?kind=study_visit&place={town.subdistrict}")
     assert [item["id"] for item in listed["items"]] == [made["id"]]
     assert (await town.get("/v1/trainings?skill=first_aid"))["items"] == []
-    people = await town.get(f"/v1/completions?training_id={made['id']}&limit=1", "secretary")
+    people = await town.get(f"/v1/completions?training={made['id']}&limit=1", "secretary")
     assert people["next"]
 
 
