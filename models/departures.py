@@ -12,11 +12,7 @@ from __future__ import annotations
 import uuid
 from typing import Literal
 
-from models import agreements, base, bookings, docking, engine, errors, outbox, partners, proposals
-from models.agreements import lifecycle
-
-# So many agreements that are in the way are named.
-_NAMED = 5
+from models import agreements, base, bookings, docking, engine, outbox, partners, proposals
 
 
 async def suspend(
@@ -25,8 +21,8 @@ async def suspend(
     """Let a partner offer nothing new until it is admitted again."""
     async with engine.unit_of_work():
         await _decline(partner.id, account)
-        await bookings.hold_still(partner.id)
         suspended = await partners.move(partner, "suspend", reason)
+        await bookings.hold_still(partner.id)
         await bookings.give_back_ahead(partner.id, ("held",))
         return suspended
 
@@ -42,27 +38,16 @@ async def leave(
     Refuses while an agreement that everybody has accepted is open, and names it.
     """
     async with engine.unit_of_work() as work:
-        # Agreements first, then times, then the partner: as everybody does who locks these.
-        await _refuse_bound(partner.id)
-        await agreements.gone("partner", partner.id, "other")
+        # Agreements first, then the partner, then its times: as whoever accepts locks them.
+        await agreements.call_off("partner", partner.id, "member_left")
         await _decline(partner.id, account)
-        await bookings.hold_still(partner.id)
         left = await partners.move(partner, transition, reason)
+        await bookings.hold_still(partner.id)
+        await agreements.call_off("partner", partner.id, "member_left")
         await bookings.give_back_ahead(partner.id, ("held", "confirmed"))
         await docking.drop_all(partner.id)
         await _withdraw(work, partner.id)
         return left
-
-
-async def _refuse_bound(partner: uuid.UUID) -> None:
-    bound = [
-        f"agreement {agreement.id}"
-        for agreement in await agreements.open_of("partner", partner)
-        if agreement.state in lifecycle.LIVE
-    ]
-    if bound:
-        more = [f"{len(bound) - _NAMED} more"] if len(bound) > _NAMED else []
-        raise errors.Refusal("in_use", what=", ".join(bound[:_NAMED] + more))
 
 
 async def _decline(partner: uuid.UUID, account: uuid.UUID) -> None:
