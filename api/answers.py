@@ -13,6 +13,7 @@ from litestar import Request, Response
 from api import paging
 from models import answers, engine, errors
 
+CSV = "text/csv"
 T = TypeVar("T")
 _KEY = re.compile(r"^[\x21-\x7e]{1,200}\Z")
 # What an answer depends on beside its address; caches between us and the caller must know.
@@ -89,6 +90,24 @@ def listed(
 def plain(value: T) -> Response[T]:
     """The answer to a POST that keeps nothing."""
     return _made(value, None, 200)
+
+
+def wants_table(request: Request[Any, Any, Any]) -> bool:
+    """Whether the caller would rather have a table for spreadsheets."""
+    return request.accept.best_match(["application/json", CSV], default="application/json") == CSV
+
+
+def table(content: bytes, name: str) -> Response[Any]:
+    """The answer to a GET as a CSV file of that name."""
+    return Response(
+        content,
+        media_type=CSV,
+        headers={
+            "Cache-Control": "private, no-store",
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Vary": "Accept, Authorization",
+        },
+    )
 
 
 def changed(value: T) -> Response[T]:

@@ -19,6 +19,7 @@ from api import (
     bookings,
     bundles,
     calendars,
+    docking,
     documentation,
     edge,
     enrolments,
@@ -43,6 +44,7 @@ from api import (
     requests,
     roles,
     spaces,
+    training,
     worker,
 )
 from models import engine, settings
@@ -101,6 +103,8 @@ def create_app(options: settings.Settings) -> Litestar:
             pools.PoolController,
             bookings.BookingController,
             groups.GroupController,
+            docking.DockingController,
+            training.TrainingController,
             needs.NeedController,
             needs.ConsentController,
             calendars.CalendarController,

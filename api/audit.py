@@ -10,11 +10,10 @@ from litestar.params import QueryParameter
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, audit, base, errors
+from models import accounts, audit, base
 
 # A secretary's own acts are in it: who reads it stands above.
 _READERS = frozenset({"officer"})
-_LAST_SEQ = 2**63 - 1
 
 Action = Annotated[
     str | None,
@@ -55,11 +54,11 @@ class AuditController(Controller):
         for column, wanted in (("subject", subject), ("actor", actor), ("action", action)):
             if wanted is not None:
                 where.add(f"{column} = {{}}", wanted)
-        before = paging.after(cursor)
-        if before:
-            where.add("seq < {}", _seq(before))
+        before = paging.number(cursor)
+        if before is not None:
+            where.add("seq < {}", before)
         found = await audit.browse(where, limit + 1)
-        return answers.shown(request, paging.page(found, limit, _mark))
+        return answers.shown(request, paging.page(found, limit, paging.numbered))
 
 
 async def _visible(caller: accounts.Caller) -> base.Where:
@@ -67,14 +66,3 @@ async def _visible(caller: accounts.Caller) -> base.Where:
     where = base.Where()
     accounts.visibility(caller, _READERS).restrict(where, "1 = 0", "place", None)
     return where
-
-
-def _mark(act: audit.AuditRecord) -> uuid.UUID:
-    """The number of a row, as cursors carry it."""
-    return uuid.UUID(int=act.seq)
-
-
-def _seq(mark: uuid.UUID) -> int:
-    if mark.int > _LAST_SEQ:
-        raise errors.Refusal("invalid", errors.FieldError("cursor", "bad_cursor"))
-    return mark.int

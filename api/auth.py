@@ -46,8 +46,11 @@ _READING_POSTS = frozenset({"preview_need"})
 # reason to see a contact.
 _FOR_PEOPLE = frozenset(
     {
+        "exit_partner",
         "move_partner",
+        "reject_partner",
         "reveal_contact",
+        "suspend_partner",
         "verify_offering_credential",
         "verify_partner_credential",
     }

@@ -15,6 +15,7 @@ from litestar.params import QueryParameter
 from models import errors
 
 T = TypeVar("T")
+_LAST_NUMBER = 2**63 - 1
 
 Limit = Annotated[
     int,
@@ -50,6 +51,19 @@ def after(cursor: str | None) -> uuid.UUID | None:
         return uuid.UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
     except (ValueError, binascii.Error):
         raise errors.Refusal("invalid", errors.FieldError("cursor", "bad_cursor")) from None
+
+
+def numbered(row: Any) -> uuid.UUID:
+    """The number of a row that has no id (`seq`), as cursors carry it."""
+    return uuid.UUID(int=row.seq)
+
+
+def number(cursor: str | None) -> int | None:
+    """The number of the last row seen, for lists of rows that are numbered."""
+    mark = after(cursor)
+    if mark is not None and mark.int > _LAST_NUMBER:
+        raise errors.Refusal("invalid", errors.FieldError("cursor", "bad_cursor"))
+    return None if mark is None else mark.int
 
 
 def page(

@@ -11,7 +11,10 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from api import answers, auth, paging
 from api.requests import StrictRequest
-from models import accounts, disclosure, partners, places
+from models import accounts, departures, disclosure, history, partners, places
+
+# What the trail calls the steps; erased is a resident whose account is.
+_STEPS = (*partners.STATUSES, "erased")
 
 
 class PartnerController(Controller):
@@ -27,6 +30,7 @@ class PartnerController(Controller):
         kind: FromQuery[partners.PartnerKind | None] = None,
         status: FromQuery[partners.PartnerStatus | None] = None,
         within: FromQuery[uuid.UUID | None] = None,
+        owner: FromQuery[uuid.UUID | None] = None,
         cursor: paging.Cursor = None,
         limit: paging.Limit = 20,
         fields: paging.Fields = None,
@@ -41,6 +45,7 @@ class PartnerController(Controller):
             kind=kind,
             status=status,
             within=within,
+            owner=owner,
         )
         return answers.listed(request, await disclosure.all_shown(sees, found), limit, names)
 
@@ -48,7 +53,11 @@ class PartnerController(Controller):
     async def apply(
         self, request: StrictRequest, data: JSONBody[partners.PartnerDraft]
     ) -> Response[partners.PartnerRecord]:
-        """Apply as a partner; whoever applies becomes its first partner_staff."""
+        """Apply as a partner; whoever applies becomes its first partner_staff. Only who decides
+        for a place registers an enterprise of that place's own (`owner_place_id`)."""
+        if data.owner_place_id:
+            lineage = await places.ancestors(data.owner_place_id)
+            await accounts.require(request.user, accounts.DECIDERS, place_lineage=lineage)
         applicant = auth.account_of(request)
         return await answers.once(
             request, lambda: _shown(request, partners.apply(data, applicant)), _location
@@ -95,13 +104,109 @@ class PartnerController(Controller):
         self,
         request: StrictRequest,
         partner_id: FromPath[uuid.UUID],
-        transition: FromPath[Literal["review", "admit", "suspend", "exit"]],
+        transition: FromPath[Literal["review", "admit"]],
     ) -> Response[partners.PartnerRecord]:
-        """applied → in_review → admitted ⇄ suspended, and exited from any of them."""
-        partner = await self._own(request, partner_id, own_people=transition == "exit")
+        """applied → in_review → admitted; `admit` ends a suspension, too. An enterprise needs a
+        verified licence that is valid today."""
+        partner = await self._own(request, partner_id, own_people=False)
         return await answers.once(
             request, lambda: _shown(request, partners.move(partner, transition)), status=200
         )
+
+    @post(
+        "/{partner_id:uuid}/reject",
+        operation_id="reject_partner",
+        summary="Turn an application down",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def reject(
+        self,
+        request: StrictRequest,
+        partner_id: FromPath[uuid.UUID],
+        data: JSONBody[partners.Rejection],
+    ) -> Response[partners.PartnerRecord]:
+        """Turn down who applied, for a reason that the applicant reads in the history."""
+        partner = await self._own(request, partner_id, own_people=False)
+        account = auth.account_of(request)
+        return await answers.once(
+            request,
+            lambda: _shown(request, departures.leave(partner, "reject", data.reason, account)),
+            status=200,
+        )
+
+    @post(
+        "/{partner_id:uuid}/suspend",
+        operation_id="suspend_partner",
+        summary="Suspend a partner",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def suspend(
+        self,
+        request: StrictRequest,
+        partner_id: FromPath[uuid.UUID],
+        data: JSONBody[partners.Suspension],
+    ) -> Response[partners.PartnerRecord]:
+        """Let an admitted partner offer nothing new until it is admitted again. Agreements
+        and confirmed bookings stay; what is only held is given back, what a plan has proposed to
+        it declined."""
+        partner = await self._own(request, partner_id, own_people=False)
+        account = auth.account_of(request)
+        return await answers.once(
+            request,
+            lambda: _shown(request, departures.suspend(partner, data.reason, account)),
+            status=200,
+        )
+
+    @post(
+        "/{partner_id:uuid}/exit",
+        operation_id="exit_partner",
+        summary="Leave for good",
+        status_code=200,
+        guards=[auth.signed_in],
+    )
+    async def exit(
+        self,
+        request: StrictRequest,
+        partner_id: FromPath[uuid.UUID],
+        data: JSONBody[partners.Departure],
+    ) -> Response[partners.PartnerRecord]:
+        """The partner leaves: its offerings are withdrawn, bookings to come given back, proposals
+        declined and projects dropped. Refused while an agreement is open that everybody has
+        accepted, naming it: end it, or let another take the partner's place."""
+        partner = await self._own(request, partner_id, own_people=True)
+        account = auth.account_of(request)
+        return await answers.once(
+            request,
+            lambda: _shown(request, departures.leave(partner, "exit", data.reason, account)),
+            status=200,
+        )
+
+    @get(
+        "/{partner_id:uuid}/history",
+        operation_id="partner_history",
+        summary="The walk of a partner",
+        guards=[auth.signed_in],
+    )
+    async def walk(
+        self,
+        request: StrictRequest,
+        partner_id: FromPath[uuid.UUID],
+        cursor: paging.Cursor = None,
+        limit: paging.Limit = 20,
+    ) -> Response[paging.Page[history.Step]]:
+        """Who took which step when and why, the last one first: for the partner's own people and
+        the staff of its place."""
+        partner = await partners.read(partner_id, accounts.visibility(request.user))
+        lineage = await places.ancestors(partner.place_id)
+        await accounts.require(
+            request.user, accounts.STAFF, place_lineage=lineage, partner=partner_id
+        )
+        steps = await history.of(
+            partner_id, "partner", _STEPS, before=paging.number(cursor), limit=limit + 1
+        )
+        return answers.shown(request, paging.page(steps, limit, paging.numbered))
 
     @post(
         "/{partner_id:uuid}/credentials/{credential_id:uuid}/verify",

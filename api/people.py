@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from litestar import Controller, Response, get
 
 from api import answers, auth
 from api.requests import StrictRequest
 from models import people
-
-CSV = "text/csv"
 
 
 class PersonController(Controller):
@@ -29,16 +25,6 @@ class PersonController(Controller):
         """All we know of you, and what you have done for others as far as you may still see it.
         With `Accept: text/csv` as one table of section, row, field and value."""
         found = await people.export(request.user, auth.account_of(request))
-        wanted = request.accept.best_match(["application/json", CSV], default="application/json")
-        if wanted == CSV:
-            table: Any = people.as_csv(found)
-            return Response(
-                table,
-                media_type=CSV,
-                headers={
-                    "Cache-Control": "private, no-store",
-                    "Content-Disposition": 'attachment; filename="community-partners.csv"',
-                    "Vary": "Accept, Authorization",
-                },
-            )
+        if answers.wants_table(request):
+            return answers.table(people.as_csv(found), "community-partners.csv")
         return answers.shown(request, found)

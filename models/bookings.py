@@ -271,18 +271,28 @@ async def free(offering_ids: Sequence[uuid.UUID], moment: dt.datetime) -> None:
 
 async def give_back(column: Literal["offering", "need"], subject: uuid.UUID) -> None:
     """Cancel whatever is still booked of an offering, or for a need, that is gone for good."""
-    async with engine.unit_of_work() as work:
-        free = await engine.fetch(
-            "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
-            f" updated_at = $1 WHERE {column} = $2 AND status IN ('held', 'confirmed')"
-            " RETURNING id, place",
-            base.now(),
-            subject,
-        )
-        for row in free:
-            await _announce(
-                work, base.as_id(row["id"]), base.as_id(row["place"]), "booking.cancelled"
-            )
+    where = base.Where()
+    where.add(f"{column} = {{}} AND status IN ('held', 'confirmed')", subject)
+    await _give_back(where)
+
+
+async def give_back_ahead(partner: uuid.UUID, statuses: Sequence[BookingStatus]) -> None:
+    """Cancel times in these states of all that a partner offers, but those that have begun: what
+    has been, and what is going on, stays as it was."""
+    where = base.Where()
+    where.add("offering IN (SELECT id FROM offering WHERE partner = {})", partner)
+    where.add("starts > {}", minute(base.now()))
+    where.add(f"status IN ({where.values(statuses)})")
+    await _give_back(where)
+
+
+async def hold_still(partner: uuid.UUID) -> None:
+    """Have nobody book anything of a partner until the end of the transaction."""
+    rows = await engine.rows("SELECT id FROM offering WHERE partner = $1 ORDER BY id", partner)
+    offered = await offerings.read_many([base.as_id(offering) for (offering,) in rows])
+    await kin.lock_tops([offering.id for offering in offered if offering.kind == "space"])
+    for offering in offered:
+        await kin.lock(offering)
 
 
 async def of_series(group: uuid.UUID, series: uuid.UUID) -> list[BookingRecord]:
@@ -444,6 +454,20 @@ async def _expire(where: base.Where, moment: dt.datetime) -> int:
                 work, base.as_id(row["id"]), base.as_id(row["place"]), "booking.expired"
             )
     return len(over)
+
+
+async def _give_back(where: base.Where) -> None:
+    moment = where.value(base.now())
+    async with engine.unit_of_work() as work:
+        free = await engine.fetch(
+            "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
+            f" updated_at = {moment} WHERE {where} RETURNING id, place",
+            *where.args,
+        )
+        for row in free:
+            await _announce(
+                work, base.as_id(row["id"]), base.as_id(row["place"]), "booking.cancelled"
+            )
 
 
 async def _move(

@@ -62,7 +62,8 @@ _CLASSES: dict[str, dict[Level, str]] = {
         "matched": "place contact_name contact_phone",
     },
     "credential": {
-        "public": "id partner offering kind issuer valid_from valid_to verified_by verified_at",
+        "public": "id partner offering kind issuer valid_from valid_to verified_by verified_at"
+        " training",
         # A doctor's licence number is a number of a person.
         "matched": "number",
     },
@@ -149,6 +150,19 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "enrolment": {
         "staff": "id need place agreement account label status version created_at updated_at"
     },
+    # For everybody once it is docked; before, for the place's staff and the partner's own people.
+    "docking": {
+        "public": "id partner place service_type need title_zh title_en brings_zh brings_en"
+        " starts_on ends_on result_zh result_en status docked_at version created_at updated_at"
+    },
+    "training": {
+        "public": "id kind place title_zh title_en provider_zh provider_en skill valid_for"
+        " valid_until status version created_at updated_at"
+    },
+    "completion": {
+        "staff": "id training place partner offering credential completed_on valid_to recorded_by"
+        " recorded_at withdrawn_at"
+    },
     "answer": {
         "staff": "id caller route status created_at",
         "secret": "key request_digest headers body",
@@ -178,7 +192,7 @@ _RECORDS: dict[str, tuple[str, dict[str, str]]] = {
             "credentials": "",
         },
     ),
-    "CredentialRecord": ("credential", {}),
+    "CredentialRecord": ("credential", {"training_id": "training"}),
     "OfferingRecord": (
         "offering",
         {

@@ -338,6 +338,7 @@ def as_draft(offering: OfferingRecord) -> dict[str, Any]:
         "credentials": tuple(
             msgspec.convert(held, partners.CredentialDraft, from_attributes=True)
             for held in offering.credentials
+            if held.training_id is None
         ),
     }
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 import secrets
 import uuid
 from collections.abc import Iterable
@@ -22,6 +20,7 @@ from models import (
     bookings,
     calendars,
     disclosure,
+    docking,
     engine,
     errors,
     groups,
@@ -31,6 +30,9 @@ from models import (
     partners,
     plans,
     proposals,
+    spreadsheets,
+    training,
+    values,
 )
 from models.accounts import limits, operators, passwords, roles, sessions
 
@@ -50,9 +52,6 @@ _JSON = {
     "times",
     "windows",
 }
-# A spreadsheet takes a cell that begins so for a formula, the wide ones too where people write
-# Chinese.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 class Export(Struct, kw_only=True):
@@ -86,6 +85,8 @@ async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
         "bookings": await _bookings(account, acts_for, sees),
         "busy_times": await _busy_times(acts_for),
         "calendars": await _rows(calendars.Feed, "account", [account]),
+        "dockings": await _rows(docking.Docking, "partner", acts_for),
+        "completions": await _rows(training.Completion, "partner", acts_for),
         "proposals": await _rows(proposals.Proposal, "partner", acts_for),
         "parties": await _rows(agreements.Party, "partner", acts_for),
         "commitments": await _rows(agreements.Commitment, "partner", acts_for),
@@ -98,18 +99,16 @@ async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
 
 
 def as_csv(found: Export) -> bytes:
-    """An export as one table (RFC 4180) of section, row, field and value.
-
-    It begins with a byte order mark, without which spreadsheets garble Chinese; a text that they
-    would take for a formula gets an apostrophe in front.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(("section", "row", "field", "value"))
-    for section, rows in found.data.items():
-        for number, row in enumerate(rows, 1):
-            writer.writerows((section, number, name, _cell(value)) for name, value in row.items())
-    return text.getvalue().encode("utf-8-sig")
+    """An export as one table of section, row, field and value."""
+    return spreadsheets.table(
+        ("section", "row", "field", "value"),
+        (
+            (section, number, name, value)
+            for section, rows in found.data.items()
+            for number, row in enumerate(rows, 1)
+            for name, value in row.items()
+        ),
+    )
 
 
 async def erase(account: uuid.UUID, password: str) -> None:
@@ -228,14 +227,6 @@ def _readable(table: type[Table], row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return json.encode(value).decode()
-    if isinstance(value, dt.datetime):
-        return value.isoformat()
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
 async def _erase_partners(work: engine.Work, account: uuid.UUID) -> set[uuid.UUID]:
     """The partners that were this resident and nobody else, and all they offered."""
     rows = await engine.fetch(
@@ -250,9 +241,11 @@ async def _erase_partners(work: engine.Work, account: uuid.UUID) -> set[uuid.UUI
     for row in rows:
         partner = base.as_id(row["id"])
         gone |= {partner, *await _erase_offerings(work, partner)}
+        await engine.execute("DELETE FROM completion WHERE partner = $1", partner)
         await engine.execute("DELETE FROM credential WHERE partner = $1", partner)
         await agreements.forget_partner(partner)
         await proposals.forget("partner", partner)
+        await docking.forget(partner, values.Bilingual(GONE_ZH, GONE_EN))
         await engine.execute(
             "UPDATE partner SET name_zh = $1, name_en = $2, place = public_place,"
             " credit_code = NULL, contact_name = NULL, contact_phone = NULL, status = 'exited',"

@@ -11,6 +11,7 @@ from models import (
     audit,
     bookings,
     calendars,
+    docking,
     groups,
     kin,
     ledger,
@@ -25,6 +26,7 @@ from models import (
     services,
     snapshots,
     spaces,
+    training,
 )
 
 TABLES = [
@@ -69,6 +71,9 @@ TABLES = [
     agreements.NeedFill,
     agreements.Intake,
     agreements.Enrolment,
+    docking.Docking,
+    training.Training,
+    training.Completion,
     answers.Answer,
     outbox.Outbox,
 ]

@@ -213,6 +213,14 @@ async def decline(proposal: ProposalRecord, why: Decline) -> ProposalRecord:
         return shape(rows[0])
 
 
+async def of_partner(partner: uuid.UUID) -> list[ProposalRecord]:
+    """Every proposal to a partner that stands, in the order in which they were made."""
+    rows = await engine.fetch(
+        "SELECT * FROM proposal WHERE partner = $1 AND status = 'proposed' ORDER BY id", partner
+    )
+    return [shape(row) for row in rows]
+
+
 async def forget(column: Literal["partner", "need"], subject: uuid.UUID) -> None:
     """A person is forgotten: what is proposed to them, or for what they asked, is declined, and no
     note is left."""

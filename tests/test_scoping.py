@@ -20,13 +20,14 @@ UNRESTRICTED = {
         accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one
         feeds.reader feeds._serving""",
     "asks whether something is there, and tells nothing else of it": """
-        base.refer accounts.roles.refer_seat offerings._insert partners._blocked plans._check
+        base.refer accounts.roles.refer_seat offerings._insert blocking._blocked plans._check
         enrolments._there""",
     "belongs to a record that was read before, by whoever may": """
         accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
-        partners.credentials_of plans._text proposals.of_plan proposals.standing
-        partners.state_credentials licences._held candidates.by_place imagine.imagined
+        credentials.credentials_of plans._text proposals.of_plan proposals.standing
+        credentials.state_credentials licences._held candidates.by_place imagine.imagined
         recheck._lock reading.times reading.shape steps.hold answering.seat_declined
+        history.of proposals.of_partner
         spaces._read spaces._below pools._write bookings.of_series busy.of busy._stored""",
     "is of a space, pool or group whose people the handler asks for": """
         spaces.convert spaces.history pools.adjust pools.ledger groups.membership
@@ -36,6 +37,8 @@ UNRESTRICTED = {
         pools.refuse_unwritten""",
     "tells which spaces are parts of which; who reads of them is asked elsewhere": """
         kin.root_of kin.of sites._stands sites._uses""",
+    "takes back what is a partner's that leaves, and answers nothing": """
+        bookings.give_back_ahead bookings.hold_still docking.drop_all""",
     "says when something is taken, to everybody alike, and not by whom": "bookings.taken_of",
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
@@ -44,7 +47,7 @@ UNRESTRICTED = {
     "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """
         people._rows people._intake people._busy_times people._erase_partners
-        people._erase_needs partners.reveal""",
+        people._erase_needs contacts.reveal""",
     "keeps the chain of the audit trail; `browse` is handed its condition": """
         audit.browse audit._chunk audit._hash_of audit._end audit.flaws""",
     "compares and counts what is public": """
@@ -69,6 +72,8 @@ HANDED_ON = {
     ("matches._snapshot", "offerings.read_many"): "only to see whether all may be known",
     ("matches.needs_for", "needs.read_many"): "those that open_for has shown",
     ("needs.consent", "needs.consent_of"): "of a need of the caller's own place",
+    ("partners.walk", "history.of"): "of a partner that was read, for its people and the staff",
+    ("docking.walk", "history.of"): "of a line that was read, for its people and the staff",
     ("partners.reveal", "partners.reveal"): "of a partner that was read, and audited",
     ("reports.covered", "coverage.of"): "public numbers",
     ("plans._propose", "proposals.of_plan"): "of a plan that was read",
@@ -135,7 +140,8 @@ def _with_eyes(function: scoping.Function, call: ast.Call, position: int) -> boo
 def _short(function: scoping.Function) -> str:
     """As others call it: `needs.read`, `accounts.browse_roles`."""
     _, *packages, name = function.name.split(".")
-    package = "accounts" if packages[0] == "accounts" and len(packages) > 1 else packages[-1]
+    whole = packages[0] in ("accounts", "partners") and len(packages) > 1
+    package = packages[0] if whole else packages[-1]
     return f"{package}.{name}"
 
 

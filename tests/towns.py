@@ -261,6 +261,32 @@ def a_booking(start: str = "06:30", end: str = "09:00", **change: Any) -> dict[s
     }
 
 
+def a_docking(town: Town, **change: Any) -> dict[str, Any]:
+    """The toolroom of Qiaobei becomes a breakfast point, with Zhou's kitchen."""
+    return {
+        "partner_id": town.partner,
+        "place_id": town.community,
+        "service_type": "breakfast_point",
+        "title": {"zh": "工具房改造为早餐点", "en": "The toolroom becomes a breakfast point"},
+        "brings": {"zh": "厨具", "en": "Kitchen equipment"},
+        "starts_on": "2026-12-01",
+        "ends_on": "2027-03-31",
+        **change,
+    }
+
+
+def a_training(town: Town, **change: Any) -> dict[str, Any]:
+    """First aid, good for two years."""
+    return {
+        "place_id": town.community,
+        "title": {"zh": "急救员培训", "en": "First aid course"},
+        "provider": {"zh": "江北区红十字会", "en": "Red Cross of Jiangbei"},
+        "skill": "first_aid",
+        "valid_for": "P2Y",
+        **change,
+    }
+
+
 def a_need(town: Town, **change: Any) -> dict[str, Any]:
     """Breakfast at dawn for 60 people of Qiaobei, within a kilometre."""
     return {

@@ -32,6 +32,9 @@ TAGS: dict[str, str] = {
     "bookings": "Times of an offering that are given away, so that nobody is given them twice."
     " 预订：同一时段绝不重复给出。",
     "groups": "Resident groups: members, and their sessions in a space. 居民团体：成员与活动场次。",
+    "dockings": "Which partner is linked to which practical project of a place. 实事项目对接登记。",
+    "trainings": "Trainings and study visits, and the skills they grant until a day."
+    " 培训、参访及其授予的限期技能。",
     "needs": "What a community asks for. 社区需求。",
     "consents": "Who agreed to a need on somebody's behalf. 代他人提出需求的同意记录。",
     "matches": "Who fits a need and why, who does not and what would change that."
@@ -77,6 +80,9 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "block_partner": (422,),
     "apply_as_partner": (422,),
     "move_partner": (409, 412, 422),
+    "reject_partner": (409, 412),
+    "suspend_partner": (409, 412),
+    "exit_partner": (409, 412),
     "register_offering": (404, 409, 422),
     "register_offerings": (404, 409, 422),
     "change_offering": (409, 422),
@@ -93,6 +99,15 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "cancel_series": (404, 409),
     "confirm_booking": (409, 412),
     "cancel_booking": (409, 412),
+    "propose_docking": (409, 422),
+    "change_docking": (409,),
+    "dock": (409, 412),
+    "deliver_docking": (409, 412),
+    "drop_docking": (409, 412),
+    "export_docking_register": (422,),
+    "hold_training": (422,),
+    "complete_training": (409, 422),
+    "withdraw_completion": (409,),
     "post_need": (422,),
     "change_need": (409, 422),
     "withdraw_need": (409,),
@@ -118,7 +133,7 @@ KEEP_NOTHING = frozenset({"what_if"})
 # Bodies that are not JSON: operation -> content type.
 OTHER_BODIES = {"import_availability": "text/calendar", "import_busy": "text/calendar"}
 # Answers that are JSON or, to who asks for it in Accept, something else.
-OTHER_ANSWERS = {"export_account": "text/csv"}
+OTHER_ANSWERS = {"export_account": "text/csv", "export_docking_register": "text/csv"}
 # Answers that are not JSON and carry an ETag all the same.
 OTHER_TAGS = frozenset({"export_availability"})
 # Answers that are not JSON and are 304 to who has them (`answers.text`).
@@ -234,6 +249,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "need": {"description": "Of this need alone."},
     "offering": {"description": "Id of the offering."},
     "plan": {"description": "Only of this plan."},
+    "owner": {"description": "Only what this place owns: a community's own enterprises."},
+    "skill": {"description": "Only what grants this skill."},
+    "training_id": {"description": "Id of the training."},
+    "docking_id": {"description": "Id of the line of the register."},
+    "completion_id": {"description": "Id of the completion."},
     "plan_id": {"description": "Id of the plan."},
     "proposal_id": {"description": "Id of the proposal."},
     "place_id": {"description": "Id of the place."},

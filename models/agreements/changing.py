@@ -112,9 +112,11 @@ async def gone(
                 await _over(work, held, "ended", "gone", None, reason=reason)
 
 
-async def call_off(column: Literal["offering", "need"], subject: uuid.UUID, reason: str) -> None:
-    """What is proposed with an offering, or for a need, that is taken back is over. Refuses
-    (`in_use`) while an agreement stands on it: that is ended first.
+async def call_off(
+    column: Literal["partner", "offering", "need"], subject: uuid.UUID, reason: str
+) -> None:
+    """What is proposed to a partner that leaves, or with an offering or for a need that is taken
+    back, is over. Refuses (`in_use`) while an agreement stands on it: that is ended first.
 
     To be called in the transaction that takes it back, before and after: agreements are locked
     before what they stand on, and one that was accepted meanwhile is seen the second time.

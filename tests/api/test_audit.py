@@ -15,6 +15,7 @@ from api import cli, worker
 from api.documentation import endpoints
 from models import audit, engine, plans
 from tests import databases
+from tests.api import partner_days
 from tests.api.test_partners import LICENCE, a_partner
 from tests.api.test_places import a_place
 from tests.towns import Town, a_booking, a_need, a_space, an_offering
@@ -173,6 +174,9 @@ async def test_each_change_over_http_is_one_act_of_its_caller(town: Town) -> Non
     """F2: who did what. A new endpoint that writes belongs into one of these days."""
     diary = Diary(town)
     days = (
+        partner_days.walks,
+        partner_days.dockings,
+        partner_days.trainings,
         _places,
         _partners,
         _offerings,

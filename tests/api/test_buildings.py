@@ -220,7 +220,9 @@ async def test_whoever_is_erased_is_in_no_building_any_more(town: Town) -> None:
         "vanguard",
     )
     for number in range(2):
-        await town.make(f"/v1/partners/{homes.ids[number]['partner']}/suspend", None)
+        await town.make(
+            f"/v1/partners/{homes.ids[number]['partner']}/suspend", {"reason": "safety"}
+        )
     answer = await town.as_(
         "vanguard", "DELETE", "/v1/accounts/current", json={"password": PASSWORD}
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from models import accounts, audit, base, engine, piccolo_app, plans, proposals, settings
-from tests.towns import PASSWORD, Town, a_booking, a_need, a_point, an_offering
+from tests.towns import PASSWORD, Town, a_booking, a_docking, a_need, a_point, an_offering
 
 LOGIN = "canary.login@example.com"
 # Words that are nobody else's, in every text that can be stated.
@@ -33,6 +33,9 @@ CANARIES = (
     "canaryconsent",
     "canarykey",
     "canarynote",
+    "CanaryProject",
+    "canarybrings",
+    "canaryresult",
 )
 
 
@@ -107,6 +110,21 @@ async def _offer(town: Town, person: Person) -> None:
     await town.make(path, None, headers={"Idempotency-Key": "v"})
     path = f"/v1/partners/{person.partner}/contact/reveal"
     await town.make(path, {"reason": "verify"}, headers={"Idempotency-Key": "r"})
+    await _dock(town, person)
+
+
+async def _dock(town: Town, person: Person) -> None:
+    """Brings something to a project of the community, which is done."""
+    project = a_docking(
+        town,
+        partner_id=person.partner,
+        title={"zh": "实事项目", "en": "CanaryProject"},
+        brings={"zh": "", "en": "canarybrings"},
+    )
+    made = await town.make("/v1/dockings", project, headers={"Idempotency-Key": "d"})
+    path = f"/v1/dockings/{made['id']}"
+    await town.make(f"{path}/dock", None)
+    await town.make(f"{path}/deliver", {"result": {"zh": "好", "en": "canaryresult"}})
 
 
 async def _ask(town: Town, person: Person) -> None:

@@ -4,7 +4,7 @@ The callers are nobody, the eight roles and a service key.
 Objects stand at four relations to the callers: `own` (the first grid of Qiaobei), `sibling` (the
 next community of the same subdistrict), `other` (another district) and `none` (nothing has that
 id). They are drafts and applicants, so that whoever may not see them must get a 404. Each route has
-a row in `tests/api/matrix.py` that names its rule; a route without a row fails the build, and so
+a row in `tests/api/matrix` that names its rule; a route without a row fails the build, and so
 does a row without a route.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, get_args
 
 import pytest
@@ -67,26 +68,6 @@ async def test_a_verified_licence_names_its_verifier_and_admits_the_enterprise(t
     assert (await town.make(f"{path}/admit", None))["status"] == "admitted"
 
 
-async def test_the_admission_is_walked_step_by_step_and_never_skipped(town: Town) -> None:
-    """A12, the states."""
-    made = await town.make("/v1/partners", a_partner(town, kind="social_org"), "resident")
-    path = f"/v1/partners/{made['id']}"
-    answer = await town.as_("secretary", "POST", f"{path}/suspend")
-    assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
-    for step, status in [
-        ("review", "in_review"),
-        ("admit", "admitted"),
-        ("suspend", "suspended"),
-        ("admit", "admitted"),
-        ("exit", "exited"),
-    ]:
-        assert (await town.make(f"{path}/{step}", None))["status"] == status
-    assert (await town.as_("secretary", "POST", f"{path}/admit")).status_code == 409
-    offering = an_offering(town, partner_id=made["id"])
-    answer = await town.as_("resident", "POST", "/v1/offerings", json=offering)
-    assert answer.status_code == 409
-
-
 async def test_only_its_own_people_and_the_staff_of_its_place_see_the_contact(town: Town) -> None:
     path = f"/v1/partners/{town.partner}"
     for who, sees in {
@@ -105,6 +86,50 @@ async def test_only_its_own_people_and_the_staff_of_its_place_see_the_contact(to
             assert ("contact_phone" in partner) is sees, who
     sparse = await town.get(f"{path}?fields=contact_phone", "anonymous")
     assert sparse == {"id": town.partner}
+
+
+async def test_only_who_decides_for_a_community_registers_an_enterprise_of_its_own(
+    town: Town,
+) -> None:
+    """A5: the owner is the community."""
+    body = a_partner(town, owner_place_id=town.community, name={"zh": "桥北物业", "en": "Qiaobei"})
+    for who, status in {
+        "anonymous": 401,
+        "resident": 403,
+        "partner_staff": 403,
+        "grid_worker": 403,
+        "sibling_secretary": 403,
+        "secretary": 201,
+        "officer": 201,
+    }.items():
+        answer = await town.as_(who, "POST", "/v1/partners", json=body)
+        assert answer.status_code == status, who
+    made = answer.json()
+    assert made["owner_place_id"] == town.community
+    nowhere = a_partner(town, owner_place_id=str(uuid.UUID(int=7 << 76 | 1 << 63)))
+    answer = await town.as_("operator", "POST", "/v1/partners", json=nowhere)
+    assert answer.json()["errors"][0]["field"] == "owner_place_id"
+
+
+async def test_a_community_lists_its_own_enterprises_and_nobody_makes_theirs_one_later(
+    town: Town,
+) -> None:
+    """A5."""
+    body = a_partner(town, kind="social_org", owner_place_id=town.community)
+    made = await town.make("/v1/partners", body)
+    path = f"/v1/partners?owner={town.community}"
+    assert (await town.get(path))["items"] == []
+    await town.make(f"/v1/partners/{made['id']}/admit", None)
+    assert [partner["id"] for partner in (await town.get(path))["items"]] == [made["id"]]
+    assert (await town.get(f"/v1/partners?owner={town.sibling}"))["items"] == []
+    answer = await town.as_(
+        "partner_staff",
+        "PATCH",
+        f"/v1/partners/{town.partner}",
+        json={"owner_place_id": town.community},
+        headers={"If-Match": "*"},
+    )
+    assert answer.json()["errors"][0]["code"] == "unknown_field"
 
 
 async def test_an_applicant_is_hidden_from_everybody_but_its_people_and_the_staff(

@@ -46,7 +46,7 @@ async def test_a_zero_cell_appears_when_the_last_provider_leaves(town: Town) -> 
         [{"offerings": 1, "per_1000_residents": "0.333", "per_km2": "11.111"}],
         set(),
     )
-    await town.make(f"/v1/partners/{town.partner}/suspend", None)
+    await town.make(f"/v1/partners/{town.partner}/suspend", {"reason": "safety"})
     assert await seen() == (
         [{"offerings": 0, "per_1000_residents": "0.000", "per_km2": "0.000"}],
         {

@@ -95,7 +95,7 @@ async def test_a_suspended_partners_offerings_leave_the_search_of_everybody_else
 ) -> None:
     """X8: one visibility rule for database and index."""
     made = await _fill(town)
-    await town.make(f"/v1/partners/{town.partner}/suspend", None)
+    await town.make(f"/v1/partners/{town.partner}/suspend", {"reason": "safety"})
     await town.indexed()
     for who, sees in {
         "anonymous": {"dawn"},

@@ -80,7 +80,7 @@ async def test_on_sqlite_the_serving_process_carries_changes_to_the_server(town:
     assert await _found(town, "cafeteria") == set()
     assert await _found(town, "lighthouse") == {"Lighthouse"}
     # What is not public is found by those who may see it, here as there.
-    await town.make(f"/v1/partners/{town.partner}/suspend", None)
+    await town.make(f"/v1/partners/{town.partner}/suspend", {"reason": "safety"})
     await town.indexed()
     assert await _found(town, "lighthouse") == set()
     found = await town.get("/v1/search?q=lighthouse", "secretary")

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from models import plans, proposals
-from tests.api.matrix import agreements, calendars, spaces
+from tests.api.matrix import agreements, calendars, partner_work, spaces
 from tests.api.matrix.callers import (
     COVERS,
     DECIDERS,
@@ -31,7 +31,7 @@ from tests.api.test_partners import a_partner
 from tests.towns import Town, a_booking, a_need, an_offering
 
 # The rows of one domain, and how the things are made that they are about.
-DOMAINS = (agreements, calendars, spaces)
+DOMAINS = (agreements, calendars, partner_work, spaces)
 # What no service key may do, whatever its scopes: what is about people, what a person must stand
 # for, and what changes places.
 FOR_PEOPLE = (
@@ -44,12 +44,19 @@ FOR_PEOPLE = (
     "/v1/audit",
     "/v1/needs/{need_id}/consent",
     "/v1/partners/{partner_id}/{transition}",
+    "/v1/partners/{partner_id}/reject",
+    "/v1/partners/{partner_id}/suspend",
+    "/v1/partners/{partner_id}/exit",
     "/v1/partners/{partner_id}/contact",
     "/v1/partners/{partner_id}/credentials",
     "/v1/offerings/{offering_id}/credentials",
     "/v1/offerings/{offering_id}/bookings",
     "/v1/bookings",
     "/v1/groups",
+    "/v1/dockings",
+    "/v1/places/{place_id}/docking-register",
+    "/v1/trainings",
+    "/v1/completions",
     "/v1/plans",
     "/v1/proposals",
     "/v1/agreements",
@@ -232,6 +239,9 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
         "proposal_id": target.id,
         "agreement_id": target.id,
         "enrolment_id": target.id,
+        "docking_id": target.id,
+        "training_id": target.id,
+        "completion_id": target.id,
         "digest": "0" * 64,
         "name": "nothing",
     }

@@ -42,7 +42,7 @@ COVERS = {
     "operator": {"own", "sibling", "other"},
     KEY: {"own"},
 }
-PUBLIC_OBJECTS = frozenset({"place", "open need", "group", ""})
+PUBLIC_OBJECTS = frozenset({"place", "training", "open need", "group", ""})
 # Who sees a draft or an applicant that they cover. Places are public.
 SEES = {
     "need": STAFF,
@@ -58,6 +58,9 @@ SEES = {
     "agreement": STAFF | PARTNER,
     "enrolment": STAFF,
     "space": STAFF | PARTNER,
+    "docking": STAFF | PARTNER,
+    "training": EVERYBODY,
+    "completion": STAFF | PARTNER,
     "place": EVERYBODY,
     "": EVERYBODY,
 }
