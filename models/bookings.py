@@ -66,16 +66,6 @@ class Booking(Table):
     updated_at = Timestamptz(null=False)
 
 
-class BusyTime(Table):
-    """A time that an outside calendar keeps an offering from being booked: UTC minutes, half-open.
-    What it is kept for is nobody's business here."""
-
-    id = UUID(primary_key=True)
-    offering = ForeignKey(offerings.Offering, null=False)
-    starts = BigInt(null=False)
-    ends = BigInt(null=False)
-
-
 class BookingDraft(Struct, forbid_unknown_fields=True, kw_only=True):
     """A time to book, on whole minutes: `quantity` places of it, or the whole of a space or person.
 
@@ -112,8 +102,8 @@ class BookingRecord(Struct, kw_only=True):
 
 
 class Time(Struct, frozen=True):
-    """A time that is booked: UTC minutes, half-open, and how many places of it; of a `busy` time,
-    by an outside calendar, all."""
+    """A time that is booked: UTC minutes, half-open, and how many places of it. One that is `busy`,
+    by an outside calendar, has none and leaves none."""
 
     starts: int
     ends: int
@@ -382,7 +372,7 @@ async def taken_of(
     for offering, begin, end, quantity, elsewhere in await engine.rows(
         f"SELECT CAST(b.offering AS text), b.starts, b.ends, b.quantity, 0 FROM booking b"
         f" WHERE b.offering IN ({asked}) AND {where}"
-        f" UNION ALL SELECT CAST(b.offering AS text), b.starts, b.ends, 1, 1 FROM busy_time b"
+        f" UNION ALL SELECT CAST(b.offering AS text), b.starts, b.ends, 0, 1 FROM busy_time b"
         f" WHERE b.offering IN ({asked}) AND {busy}"
         " UNION ALL SELECT CAST(k.offering AS text), b.starts, b.ends, 0, 0"
         f" FROM {kin_of.format('booking')} AND {where}"

@@ -56,7 +56,7 @@ TABLES = [
     spaces.ConditionChange,
     pools.PoolEntry,
     groups.Membership,
-    bookings.BusyTime,
+    calendars.BusyTime,
     calendars.Feed,
     snapshots.Snapshot,
     plans.Plan,

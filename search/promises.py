@@ -62,7 +62,7 @@ def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
     """An offering with what it has promised: a space or person is gone for that time, of the others
     so many places are taken; and its week is as full as the fullest of those booked. What is busy
     elsewhere is gone whatever it is, and none of its work; nor is what its kin are booked for."""
-    booked = [time for time in times if time.quantity and not time.busy]
+    booked = [time for time in times if time.quantity]
     minutes: Counter[int] = Counter()
     for starts, ends in union((time.starts, time.ends) for time in booked):
         minutes[week_of(starts)] += ends - starts

@@ -39,7 +39,8 @@ UNRESTRICTED = {
         kin.root_of kin.of sites._stands sites._uses""",
     "takes back what is a partner's that leaves, and answers nothing": """
         bookings.give_back_ahead bookings.hold_still docking.drop_all""",
-    "says when something is taken, to everybody alike, and not by whom": "bookings.taken_of",
+    "says when something is taken, to everybody alike, and not by whom": """
+        bookings.taken_of promises.anything""",
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
     "acts for the program itself, on whatever is due, waits or is gone": """

@@ -13,7 +13,7 @@ import uuid
 from models import errors
 from models.calendars import busy, entries, feeds, writing
 from models.calendars.availability import export, windows
-from models.calendars.busy import BusyCalendar
+from models.calendars.busy import BusyCalendar, BusyTime
 from models.calendars.feeds import (
     CalendarDraft,
     CalendarRecord,
@@ -26,6 +26,7 @@ from models.calendars.feeds import (
 
 __all__ = [
     "BusyCalendar",
+    "BusyTime",
     "CalendarDraft",
     "CalendarRecord",
     "Feed",

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from piccolo.columns import UUID, BigInt, ForeignKey
+from piccolo.table import Table
 
 from models import base, bookings, engine, kin, offerings, outbox
 from models.calendars import reading, recurrence
@@ -25,6 +27,16 @@ _DAY = dt.timedelta(days=1)
 # So many bookings that are in the way are named.
 _NAMED = 100
 _AT_ONCE = 500
+
+
+class BusyTime(Table):
+    """A time that an outside calendar keeps an offering from being booked: UTC minutes, half-open.
+    What it is kept for is nobody's business here."""
+
+    id = UUID(primary_key=True)
+    offering = ForeignKey(offerings.Offering, null=False)
+    starts = BigInt(null=False)
+    ends = BigInt(null=False)
 
 
 class BusyPeriod(Struct, frozen=True):
@@ -79,11 +91,9 @@ async def replace(offering: offerings.OfferingRecord, found: list[tuple[int, int
         if found != await _stored(offering.id):
             await engine.execute("DELETE FROM busy_time WHERE offering = $1", offering.id)
             for start in range(0, len(found), _AT_ONCE):
-                await bookings.BusyTime.insert(
+                await BusyTime.insert(
                     *(
-                        bookings.BusyTime(
-                            id=base.new_id(), offering=offering.id, starts=starts, ends=ends
-                        )
+                        BusyTime(id=base.new_id(), offering=offering.id, starts=starts, ends=ends)
                         for starts, ends in found[start : start + _AT_ONCE]
                     )
                 )
