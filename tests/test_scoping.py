@@ -35,7 +35,8 @@ UNRESTRICTED = {
         pools.refuse_unwritten""",
     "tells which spaces are parts of which; who reads of them is asked elsewhere": """
         kin.root_of kin.of sites._stands sites._uses""",
-    "says when something is taken, to everybody alike, and not by whom": "bookings.taken_of",
+    "says when something is taken, to everybody alike, and not by whom": """
+        bookings.taken_of promises.anything""",
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
     "acts for the program itself, on whatever is due, waits or is gone": """
