@@ -57,18 +57,24 @@ def shown(
     `tag` is the record's own ETag; without one (lists, matches) it is a hash of the body.
     """
     body = msgspec.json.encode(value)
+    return cast(Response[T], text(request, body, "application/json", tag=tag, status=status))
+
+
+def text(
+    request: Request[Any, Any, Any],
+    body: bytes,
+    media_type: str,
+    *,
+    tag: str | None = None,
+    status: int = 200,
+) -> Response[bytes]:
+    """The same for a text of any kind."""
     tag = tag or f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Vary": _VARY, "Cache-Control": "private, no-cache"}
     known = request.headers.get("if-none-match", "")
     if tag in (item.strip().removeprefix("W/") for item in known.split(",")) or known == "*":
-        return cast(
-            Response[T],
-            Response(content=b"", status_code=304, headers=headers, media_type="application/json"),
-        )
-    return cast(
-        Response[T],
-        Response(content=body, status_code=status, headers=headers, media_type="application/json"),
-    )
+        return Response(content=b"", status_code=304, headers=headers, media_type=media_type)
+    return Response(content=body, status_code=status, headers=headers, media_type=media_type)
 
 
 def listed(

@@ -104,6 +104,7 @@ def create_app(options: settings.Settings) -> Litestar:
             needs.NeedController,
             needs.ConsentController,
             calendars.CalendarController,
+            calendars.FeedController,
             matches.MatchController,
             plans.PlanController,
             imagining.WhatIfController,

@@ -102,11 +102,13 @@ class BookingRecord(Struct, kw_only=True):
 
 
 class Time(Struct, frozen=True):
-    """A time that is booked: UTC minutes, half-open, and how many places of it."""
+    """A time that is booked: UTC minutes, half-open, and how many places of it. One that is `busy`,
+    by an outside calendar, has none and leaves none."""
 
     starts: int
     ends: int
     quantity: int
+    busy: bool = False
 
 
 async def book(
@@ -348,10 +350,12 @@ async def taken_of(
     offering_ids: Iterable[uuid.UUID | str], starts: int, ends: int, at: dt.datetime
 ) -> dict[str, list[Time]]:
     """What is given away of each offering between two minutes, by its id as text, and with quantity
-    0 of the kin of a space; what is held no longer at the moment `at` is not."""
+    0 of the kin of a space, and of what an outside calendar takes; what is held no longer at the
+    moment `at` is not."""
     where = base.Where()
     asked = where.values(base.as_id(identity) for identity in offering_ids)
     where.add("b.ends > {} AND b.starts < {}", starts, ends)
+    busy, args = str(where), tuple(where.args)
     where.add(f"{LIVE} AND (b.held_until IS NULL OR b.held_until > {{}})", at)
     found: dict[str, list[Time]] = {}
     for offering, *time in await engine.rows(
@@ -363,6 +367,15 @@ async def taken_of(
         *where.args,
     ):
         found.setdefault(offering, []).append(Time(*time))
+    for offering, begin, end in await engine.rows(
+        f"SELECT CAST(b.offering AS text), b.starts, b.ends FROM busy_time b"
+        f" WHERE b.offering IN ({asked}) AND {busy}"
+        " UNION ALL SELECT CAST(k.offering AS text), b.starts, b.ends"
+        " FROM space_kin k JOIN busy_time b ON b.offering = k.relative"
+        f" WHERE k.offering IN ({asked}) AND {busy} ORDER BY 2, 3",
+        *args,
+    ):
+        found.setdefault(offering, []).append(Time(begin, end, 0, busy=True))
     return found
 
 
@@ -386,10 +399,10 @@ async def _on_offer(offering_id: uuid.UUID) -> offerings.OfferingRecord:
 def _refuse_taken(
     offering: offerings.OfferingRecord, asked: Sequence[Time], there: list[Time]
 ) -> None:
-    if offering.kind in WHOLE:
-        if taken := [t for t in there if any(_overlap(t, time) for time in asked)]:
-            raise errors.Refusal("already_booked", times=named(taken, len(asked)))
-    elif offering.capacity is not None:
+    whole = [time for time in there if offering.kind in WHOLE or time.busy]
+    if taken := [t for t in whole if any(_overlap(t, time) for time in asked)]:
+        raise errors.Refusal("already_booked", times=named(taken, len(asked)))
+    if offering.kind not in WHOLE and offering.capacity is not None:
         for time in asked:
             meanwhile = [t for t in there if _overlap(t, time)]
             left = offering.capacity - peak(meanwhile, time.starts)

@@ -103,6 +103,11 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "pool_entry": {"staff": "id offering number delta capacity_before capacity_after reason at by"},
     # For the leaders and members of the group, and the staff of its place.
     "membership": {"staff": "id partner account status asked_at updated_at"},
+    "busy_time": {"staff": "id offering starts ends"},
+    "feed": {
+        "staff": "id account kind subject created_at last_used_at",
+        "secret": "token_hash",
+    },
     # The content may hold exact homes: see matching.homes.
     "snapshot": {"public": "digest need made_at", "matched": "content"},
     "plan": {

@@ -20,6 +20,7 @@ from models import (
     audit,
     base,
     bookings,
+    calendars,
     disclosure,
     engine,
     errors,
@@ -83,6 +84,8 @@ async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
         "offerings": await _rows(offerings.Offering, "partner", acts_for),
         **await _intake(account, sees),
         "bookings": await _bookings(account, acts_for, sees),
+        "busy_times": await _busy_times(acts_for),
+        "calendars": await _rows(calendars.Feed, "account", [account]),
         "proposals": await _rows(proposals.Proposal, "partner", acts_for),
         "parties": await _rows(agreements.Party, "partner", acts_for),
         "commitments": await _rows(agreements.Commitment, "partner", acts_for),
@@ -189,6 +192,18 @@ async def _bookings(
     ]
 
 
+async def _busy_times(acts_for: list[uuid.UUID]) -> list[dict[str, Any]]:
+    """When outside calendars keep its partners' offerings from being booked."""
+    if not acts_for:
+        return []
+    rows = await engine.fetch(
+        "SELECT b.* FROM busy_time b JOIN offering o ON o.id = b.offering"
+        f" WHERE o.partner IN ({base.placeholders(len(acts_for))}) ORDER BY b.offering, b.starts",
+        *acts_for,
+    )
+    return [disclosure.columns("busy_time", row, "staff") for row in rows]
+
+
 async def _plans(account: uuid.UUID, sees: accounts.Visibility) -> list[dict[str, Any]]:
     """Plans that it asked for where it still works; what came of them is the community's."""
     where = base.Where()
@@ -273,6 +288,7 @@ async def _erase_offerings(work: engine.Work, partner: uuid.UUID) -> set[uuid.UU
     )
     for row in rows:
         await engine.execute("DELETE FROM offering_service WHERE offering = $1", row["id"])
+        await engine.execute("DELETE FROM busy_time WHERE offering = $1", row["id"])
         await bookings.give_back("offering", base.as_id(row["id"]))
         await outbox.append(
             work,
@@ -333,6 +349,7 @@ async def _erase_account(account: uuid.UUID) -> None:
         ("token", "account"),
         ("role", "account"),
         ("membership", "account"),
+        ("feed", "account"),
         ("service_key", "made_by"),
     ):
         await engine.execute(f"DELETE FROM {table} WHERE {column} = $1", account)

@@ -14,12 +14,15 @@ from search.gates import NeedFacts, OfferingFacts
 from search.windows import Interval, demand, union, week_of, whole_weeks
 
 _ANY = (
-    "EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {0}"
+    "(EXISTS (SELECT 1 FROM booking b WHERE b.offering = o.id AND b.ends > {0}"
     f" AND {bookings.LIVE})"
+    " OR EXISTS (SELECT 1 FROM busy_time y WHERE y.offering = o.id AND y.ends > {0}))"
 )
 _ANY_OF_KIN = (
-    "EXISTS (SELECT 1 FROM space_kin k JOIN booking b ON b.offering = k.relative"
+    "(EXISTS (SELECT 1 FROM space_kin k JOIN booking b ON b.offering = k.relative"
     f" WHERE k.offering = o.id AND b.ends > {{0}} AND {bookings.LIVE})"
+    " OR EXISTS (SELECT 1 FROM space_kin k JOIN busy_time y ON y.offering = k.relative"
+    " WHERE k.offering = o.id AND y.ends > {0}))"
 )
 _EVER = 1 << 53
 
@@ -56,7 +59,8 @@ async def given_away(
 
 def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
     """An offering with what it has promised: a space or person is gone for that time, of the others
-    so many places are taken; and its week is as full as the fullest of those booked."""
+    so many places are taken; and its week is as full as the fullest of those booked. What is busy
+    elsewhere is gone whatever it is, and none of its work."""
     own = [time for time in times if time.quantity]
     minutes: Counter[int] = Counter()
     for starts, ends in union((time.starts, time.ends) for time in own):
@@ -67,11 +71,10 @@ def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:
         committed_minutes_week=max(minutes.values(), default=0),
         contacts_week=max(jobs.values(), default=0),
     )
-    if facts.kind in bookings.WHOLE:
-        busy = [(time.starts, time.ends) for time in times]
-        # Two rooms of one floor may be booked at once.
-        if any(before[1] > after[0] for before, after in itertools.pairwise(busy)):
-            busy = union(busy)
-        return structs.replace(facts, busy=tuple(busy))
-    taken = tuple((time.starts, time.ends, time.quantity) for time in times)
-    return structs.replace(facts, taken=taken)
+    whole = facts.kind in bookings.WHOLE
+    busy = sorted((time.starts, time.ends) for time in times if whole or time.busy)
+    # Two rooms of one floor may be booked at once.
+    if any(before[1] > after[0] for before, after in itertools.pairwise(busy)):
+        busy = union(busy)
+    taken = [] if whole else [(time.starts, time.ends, time.quantity) for time in own]
+    return structs.replace(facts, busy=tuple(busy), taken=tuple(taken))

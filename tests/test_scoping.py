@@ -17,7 +17,8 @@ UNRESTRICTED = {
     "finds out who is calling and what their roles allow": """
         accounts.callers.holder accounts.keys.caller_of_key accounts.sessions.caller_of
         accounts.roles._held accounts.roles.end_lent_by accounts.people._standpoints
-        accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one""",
+        accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one
+        feeds.reader feeds._serving""",
     "asks whether something is there, and tells nothing else of it": """
         base.refer accounts.roles.refer_seat offerings._insert partners._blocked plans._check
         enrolments._there""",
@@ -26,7 +27,8 @@ UNRESTRICTED = {
         partners.credentials_of plans._text proposals.of_plan proposals.standing
         partners.state_credentials licences._held candidates.by_place imagine.imagined
         recheck._lock reading.times reading.shape steps.hold answering.seat_declined
-        spaces._read spaces._below pools._write bookings.of_series""",
+        spaces._read spaces._below pools._write bookings.of_series
+        busy.of busy._stored""",
     "is of a space, pool or group whose people the handler asks for": """
         spaces.convert spaces.history pools.adjust pools.ledger groups.membership
         groups.is_member groups.members bookings.to_come""",
@@ -42,7 +44,8 @@ UNRESTRICTED = {
         changing.tick enrolments._take enrolments.move_up reading.open_of""",
     "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """
-        people._rows people._intake people._erase_partners people._erase_needs partners.reveal""",
+        people._rows people._intake people._busy_times people._erase_partners
+        people._erase_needs partners.reveal""",
     "keeps the chain of the audit trail; `browse` is handed its condition": """
         audit.browse audit._chunk audit._hash_of audit._end audit.flaws""",
     "compares and counts what is public": """
@@ -77,6 +80,7 @@ HANDED_ON = {
     ("groups._inside", "groups.is_member"): "whether the caller is one",
     ("groups.members", "groups.members"): "of a group that the caller is of",
     ("groups.sessions", "bookings.to_come"): "of a group that the caller is of",
+    ("calendars.busy", "busy.of"): "of an offering that is the caller's own",
     ("worker.run", "bookings.expire"): "the clock, for nobody in particular",
     ("plans._ask", "offerings.read_many"): "what the plan proposes, for the staff of its place",
     ("plans._ask", "needs.read_many"): "what the plan proposes for, read with its proposals",

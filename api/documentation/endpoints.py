@@ -73,7 +73,8 @@ class Endpoint(Struct, frozen=True):
     def conditional(self) -> bool:
         """A read that answers 304 (`answers.shown`, `answers.listed`)."""
         is_json = self.media_type == MediaType.JSON.value
-        return self.wraps and is_json and self.method == "get" and self.path.startswith("/v1/")
+        tagged = is_json or self.name in tables.OTHER_CONDITIONAL
+        return self.wraps and tagged and self.method == "get" and self.path.startswith("/v1/")
 
     @property
     def record(self) -> Any:

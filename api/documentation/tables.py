@@ -27,6 +27,8 @@ TAGS: dict[str, str] = {
     "pools": "Places shared by the hour, and the ledger of how many there are."
     " 按小时共享的车位等名额及其容量台账。",
     "calendars": "When an offering is there; iCalendar in and out. 可用时间与日历。",
+    "calendar feeds": "Secret addresses of calendars, for calendar programs."
+    " 日历订阅：供日历软件使用的私密地址。",
     "bookings": "Times of an offering that are given away, so that nobody is given them twice."
     " 预订：同一时段绝不重复给出。",
     "groups": "Resident groups: members, and their sessions in a space. 居民团体：成员与活动场次。",
@@ -79,6 +81,8 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "register_offerings": (404, 409, 422),
     "change_offering": (409, 422),
     "import_availability": (409, 422),
+    "import_busy": (422,),
+    "make_calendar": (404, 409, 422),
     "book_offering": (409, 422),
     "place_space": (409, 422),
     "convert_space": (409, 412),
@@ -112,11 +116,13 @@ REFUSALS: dict[str, tuple[int, ...]] = {
 KEEP_NOTHING = frozenset({"what_if"})
 
 # Bodies that are not JSON: operation -> content type.
-OTHER_BODIES = {"import_availability": "text/calendar"}
+OTHER_BODIES = {"import_availability": "text/calendar", "import_busy": "text/calendar"}
 # Answers that are JSON or, to who asks for it in Accept, something else.
 OTHER_ANSWERS = {"export_account": "text/csv"}
 # Answers that are not JSON and carry an ETag all the same.
 OTHER_TAGS = frozenset({"export_availability"})
+# Answers that are not JSON and are 304 to who has them (`answers.text`).
+OTHER_CONDITIONAL = frozenset({"read_calendar"})
 
 # Status -> its name among the shared answers, and the codes shown as examples with what fills
 # their texts.
@@ -240,6 +246,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "credential_id": {"description": "Id of the credential, as its holder's record shows it."},
     "need_id": {"description": "Id of the need."},
     "booking_id": {"description": "Id of the booking."},
+    "calendar_id": {"description": "Id of the calendar."},
+    "token": {"description": "The secret of the calendar's address, with `.ics` after it."},
     "agreement_id": {"description": "Id of the agreement."},
     "enrolment_id": {"description": "Id of the enrolment."},
     "digest": {"description": "`snapshot` of an answer that ranks offerings."},

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from models import plans, proposals
-from tests.api.matrix import agreements, spaces
+from tests.api.matrix import agreements, calendars, spaces
 from tests.api.matrix.callers import (
     COVERS,
     DECIDERS,
@@ -31,7 +31,7 @@ from tests.api.test_partners import a_partner
 from tests.towns import Town, a_booking, a_need, an_offering
 
 # The rows of one domain, and how the things are made that they are about.
-DOMAINS = (agreements, spaces)
+DOMAINS = (agreements, calendars, spaces)
 # What no service key may do, whatever its scopes: what is about people, what a person must stand
 # for, and what changes places.
 FOR_PEOPLE = (
@@ -40,6 +40,7 @@ FOR_PEOPLE = (
     "/v1/roles",
     "/v1/invitations",
     "/v1/service-keys",
+    "/v1/calendars",
     "/v1/audit",
     "/v1/needs/{need_id}/consent",
     "/v1/partners/{partner_id}/{transition}",
@@ -221,6 +222,8 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
         "credential_id": target.credential,
         "role_id": target.id,
         "key_id": target.id,
+        "calendar_id": target.id,
+        "token": "nothing",
         "invitation_id": target.id,
         "account_id": str(town.accounts["other_staff"]),
         "transition": "withdraw" if row.object == "agreement" else "review",
@@ -312,17 +315,6 @@ def _place(_town: Town, target: Target) -> dict[str, Any]:
     return {"json": body}
 
 
-CALENDAR = (
-    b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART;TZID=Asia/Shanghai:20261109T063000\r\n"
-    b"DTEND;TZID=Asia/Shanghai:20261109T090000\r\nRRULE:FREQ=WEEKLY;BYDAY=MO\r\n"
-    b"END:VEVENT\r\nEND:VCALENDAR\r\n"
-)
-
-
-def _calendar(_town: Town, _target: Target) -> dict[str, Any]:
-    return {"content": CALENDAR, "headers": {"Content-Type": "text/calendar"}}
-
-
 PUBLIC = Row(EVERYBODY)
 # The request is read and found wanting, so the caller was let in.
 READ = frozenset({400})
@@ -394,13 +386,6 @@ ROWS: dict[str, Row] = {
     "PATCH /v1/offerings/{offering_id}": Row(CHANGES_OFFERING, "offering", _json({})),
     "DELETE /v1/offerings/{offering_id}": Row(CHANGES_OFFERING, "offering"),
     "GET /v1/offerings/{offering_id}/needs": Row(EVERYBODY, "offering"),
-    "GET /v1/offerings/{offering_id}/occurrences": Row(
-        EVERYBODY, "offering", query="?from=2026-11-01&to=2026-11-30"
-    ),
-    "GET /v1/offerings/{offering_id}/availability.ics": Row(EVERYBODY, "offering"),
-    "PUT /v1/offerings/{offering_id}/availability.ics": Row(
-        CHANGES_OFFERING, "offering", _calendar
-    ),
     "POST /v1/offerings/{offering_id}/credentials/{credential_id}/verify": Row(
         DECIDERS, "offering"
     ),
