@@ -15,7 +15,7 @@ from api import cli, worker
 from api.documentation import endpoints
 from models import audit, engine, plans
 from tests import databases
-from tests.api import partner_days
+from tests.api import agreement_days, partner_days
 from tests.api.test_partners import LICENCE, a_partner
 from tests.api.test_places import a_place
 from tests.towns import Town, a_booking, a_need, a_space, an_offering
@@ -177,6 +177,8 @@ async def test_each_change_over_http_is_one_act_of_its_caller(town: Town) -> Non
         partner_days.walks,
         partner_days.dockings,
         partner_days.trainings,
+        agreement_days.agreements,
+        agreement_days.enrolments,
         _places,
         _partners,
         _offerings,
