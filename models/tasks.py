@@ -123,6 +123,16 @@ async def close(
         return _shape(rows[0])
 
 
+async def forget(subject: uuid.UUID, gone_zh: str, gone_en: str) -> None:
+    """What a task is about is forgotten, and so is what it was called."""
+    await engine.execute(
+        "UPDATE task SET title_zh = $1, title_en = $2, version = version + 1 WHERE subject = $3",
+        gone_zh,
+        gone_en,
+        subject,
+    )
+
+
 async def read(task_id: uuid.UUID, sees: accounts.Visibility = accounts.EVERYTHING) -> TaskRecord:
     """One task, or the not-found refusal: for a missing one and a hidden one alike."""
     where = base.Where()

@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from models import bookings, engine
+from models import bookings, engine, ledger
 from tests.towns import Town, a_need, an_offering, mornings
 
 Json = dict[str, Any]
@@ -69,3 +69,16 @@ async def served(agreement: str, *begins: str, status: str = "served") -> None:
             bookings.minute(dt.datetime.fromisoformat(one)),
         )
         assert changed, one
+
+
+async def held(account: str) -> int:
+    """What an account of the ledger holds, in fen."""
+    return await ledger.balance(account, "CNY")
+
+
+async def balanced() -> None:
+    """Every transfer of the ledger adds up to nothing, in each of its units."""
+    wrong = await engine.rows(
+        "SELECT transfer FROM entry GROUP BY transfer, unit HAVING SUM(amount) <> 0"
+    )
+    assert wrong == []

@@ -21,6 +21,7 @@ from models.agreements import (
 from models.agreements.proposing import Member
 from models.agreements.records import AgreementRecord, StepDraft
 from models.agreements.steps import Actor, Held
+from models.agreements.terms import handed_on, unpack
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ async def swap(
             await answering.leave_if_idle(held, before_party)
         party = await _party_of(held, member.partner)
         made = await proposing.commit(held.id, party, member, base.as_id(before["id"]))
+        if held.state not in lifecycle.LIVE and held.party(before_party)["answer"] == "left":
+            await _hand_on(held, base.as_id(before["partner"]), member.partner)
         if transition.leads_to == "proposed":
             await more_time(held)
             for one in held.commitments:
@@ -279,6 +282,17 @@ async def _party_of(held: Held, partner: uuid.UUID) -> uuid.UUID:
             await engine.execute("UPDATE party SET answer = 'pending' WHERE id = $1", one["id"])
             return base.as_id(one["id"])
     return await proposing.join(held.id, partner)
+
+
+async def _hand_on(held: Held, before: uuid.UUID, after: uuid.UUID) -> None:
+    """What was proposed to one partner is proposed to another, on the same terms."""
+    terms = unpack(held.row["terms"])
+    if terms is not None:
+        await engine.execute(
+            "UPDATE agreement SET terms = $1 WHERE id = $2",
+            base.pack(handed_on(terms, before, after)),
+            held.id,
+        )
 
 
 async def more_time(held: Held) -> None:

@@ -137,6 +137,11 @@ async def take_back(deal: deals.Deal, hours_id: uuid.UUID, by: uuid.UUID) -> Hou
         return await _enter(work, account, service, "rent.hours_taken_back")
 
 
+async def forget(account: uuid.UUID) -> None:
+    """A person is forgotten: the hours they recorded still count, what they wrote is gone."""
+    await engine.execute("UPDATE service_hours SET note = '' WHERE recorded_by = $1", account)
+
+
 async def _up_to_date(agreement: uuid.UUID) -> arrears.Account:
     """The account, locked, with every month closed that is over."""
     while await arrears.close_month(agreement):

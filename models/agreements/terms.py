@@ -135,6 +135,16 @@ def check(terms: Terms | None, partners: Iterable[uuid.UUID | None]) -> None:
             )
 
 
+def handed_on(terms: Terms, before: uuid.UUID, after: uuid.UUID) -> Terms:
+    """The same terms for another partner than one that is replaced."""
+    changes = {}
+    for name in ("rent", "revenue_share", "contract"):
+        part = getattr(terms, name)
+        if part is not None and part.partner_id == before:
+            changes[name] = msgspec.structs.replace(part, partner_id=after)
+    return msgspec.structs.replace(terms, **changes)
+
+
 def shares(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     """A total of 0 or more in parts as the weights are, which add up to it exactly.
 

@@ -30,13 +30,6 @@ def a_rent(town: Town, **change: Any) -> Json:
     return {"tier": "space_for_service", "rent": rent}
 
 
-@pytest.fixture
-def march(clock: Clock) -> Clock:
-    """The last noon of February 2027, in Chongqing."""
-    clock.stand("2027-02-28T12:00+08:00")
-    return clock
-
-
 async def _record(
     town: Town, agreement: str, day: str, minutes: int, who: str = "secretary"
 ) -> Any:

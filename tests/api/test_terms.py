@@ -1,19 +1,18 @@
-"""Terms of an agreement: stated, shown, changed while nobody is bound; money for the fund and for
-milestones."""
+"""Terms of an agreement: stated, shown, changed while nobody is bound; pledges, and the fund."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import uuid
 from typing import Any
 
 import pytest
 
-from models import engine, ledger
+from models import agreements
 from tests.api.test_partners import a_partner
 from tests.clocks import Clock
-from tests.deals import agreed, proposed, step
-from tests.towns import Town
+from tests.deals import agreed, balanced, held, proposed, step
+from tests.towns import Town, an_offering
 
 Json = dict[str, Any]
 PRICE = {"tier": "low_fee", "price": {"amount": 500, "currency": "CNY", "per": "session"}}
@@ -23,21 +22,6 @@ def a_share(town: Town, share_bp: int = 3_333, **change: Any) -> Json:
     """A third of what is earned goes to the fund."""
     share = {"partner_id": town.partner, "share_bp": share_bp, **change}
     return {"tier": "public", "revenue_share": share}
-
-
-@pytest.fixture
-def march(clock: Clock) -> Clock:
-    """The last noon of February 2027, in Chongqing."""
-    clock.stand("2027-02-28T12:00+08:00")
-    return clock
-
-
-async def _balanced() -> None:
-    """Every unit of the ledger adds up to nothing, transfer by transfer."""
-    wrong = await engine.rows(
-        "SELECT transfer FROM entry GROUP BY transfer, unit HAVING SUM(amount) <> 0"
-    )
-    assert wrong == []
 
 
 # Stating and changing them
@@ -161,11 +145,28 @@ async def test_terms_changed_while_the_last_party_accepts_race_and_one_of_them_i
         assert (accepted.status_code, now["terms"]["tier"]) == (200, "low_fee")
 
 
+async def _another(town: Town, who: str = "other_staff", **change: Any) -> str:
+    """Another admitted partner, of which `who` are the people."""
+    body = a_partner(town, **{"kind": "sole_trader", **change})
+    made = await town.make("/v1/partners", body, who)
+    for move in ("review", "admit"):
+        await town.make(f"/v1/partners/{made['id']}/{move}", {}, "operator")
+    return str(made["id"])
+
+
+async def test_who_is_asked_instead_of_another_is_asked_on_the_same_terms(
+    town: Town, march: Clock
+) -> None:
+    made = await proposed(town, a_share(town))
+    other = await _another(town)
+    shop = await town.make("/v1/offerings", an_offering(town, partner_id=other), "operator")
+    (cook,) = made["commitments"]
+    body = {"commitment_id": cook["id"], "offering_id": shop["id"]}
+    swapped = await step(town, made["id"], "swap", **body)
+    assert swapped["terms"]["revenue_share"] == {"partner_id": other, "share_bp": 3333}
+
+
 # Cost and pledges
-
-
-async def _held(account: str) -> int:
-    return await ledger.balance(account, "CNY")
 
 
 def _pledges(town: Town, *amounts: int, kind: str = "in_kind") -> list[Json]:
@@ -189,12 +190,12 @@ async def test_pledges_in_kind_pay_of_the_cost_and_the_ledger_has_the_gap(
         "cash": 0,
         "gap": 4_000,
     }
-    assert await _held(f"agreement:{agreement}:cost") == -told["funding"]["gap"]
-    assert await _held(f"partner:{town.partner}") == -6_000
+    assert await held(f"agreement:{agreement}:cost") == -told["funding"]["gap"]
+    assert await held(f"partner:{town.partner}") == -6_000
     posted = (await town.get(f"/v1/ledger?subject={agreement}", "secretary"))["items"]
     assert [one["kind"] for one in posted] == ["pledge_in_kind", "pledge_in_kind", "cost"]
     assert {one["partner_id"] for one in posted[:2]} == {town.partner}
-    await _balanced()
+    await balanced()
 
 
 async def test_nothing_is_posted_before_everybody_has_accepted(town: Town, march: Clock) -> None:
@@ -218,8 +219,8 @@ async def test_what_was_not_delivered_is_posted_back_at_an_early_end(
         "pledge_in_kind": 3_333,
         "pledge_cash": 667,
     }
-    assert await _held(f"partner:{town.partner}") == -(5_000 - 3_333) - (1_001 - 667)
-    await _balanced()
+    assert await held(f"partner:{town.partner}") == -(5_000 - 3_333) - (1_001 - 667)
+    await balanced()
 
 
 async def test_of_what_has_no_times_the_days_that_are_left_are_posted_back(
@@ -231,8 +232,26 @@ async def test_of_what_has_no_times_the_days_that_are_left_are_posted_back(
     agreement = await agreed(town, members=[], pledges=pledges, **dates)
     march.stand("2027-03-04T12:00+08:00")
     await step(town, agreement, "end", reason="closed_down")
-    assert await _held(f"partner:{town.partner}") == -300
-    await _balanced()
+    assert await held(f"partner:{town.partner}") == -300
+    await balanced()
+
+
+async def test_a_partner_that_leaves_takes_back_what_it_has_not_delivered(
+    town: Town, march: Clock
+) -> None:
+    """B6."""
+    giver = await _another(town)
+    pledges = [*_pledges(town, 900), {**_pledges(town, 600)[0], "partner_id": giver}]
+    dates = {"starts_on": "2027-03-01", "ends_on": "2027-03-23"}
+    agreement = await agreed(town, pledges=pledges, **dates)
+    march.stand("2027-03-04T12:00+08:00")
+    await agreements.gone("partner", uuid.UUID(giver), "closed_down")
+    assert await held(f"partner:{giver}") == -200
+    assert await held(f"partner:{town.partner}") == -900
+    await step(town, agreement, "end", reason="closed_down")
+    assert await held(f"partner:{giver}") == -200
+    assert await held(f"partner:{town.partner}") == -300
+    await balanced()
 
 
 # The community fund
@@ -245,21 +264,13 @@ async def _state(
     return await town.as_(who, "POST", f"/v1/agreements/{agreement}/revenue", json=body)
 
 
-async def _own_enterprise(town: Town) -> str:
-    """An admitted partner that the community owns, of which `partner_staff` are the people."""
-    body = a_partner(town, kind="social_org", owner_place_id=town.community)
-    made = await town.make("/v1/partners", body, "partner_staff")
-    for move in ("review", "admit"):
-        await town.make(f"/v1/partners/{made['id']}/{move}", {}, "operator")
-    assert made["owner_place_id"] == town.community
-    return str(made["id"])
-
-
 async def test_an_enterprise_of_the_community_pays_its_share_into_the_fund(
     town: Town, march: Clock
 ) -> None:
     """A5: owner is the community; the revenue-share posting balances."""
-    enterprise = await _own_enterprise(town)
+    enterprise = await _another(
+        town, "partner_staff", kind="social_org", owner_place_id=town.community
+    )
     terms = a_share(town, partner_id=enterprise)
     agreement = await agreed(town, terms, partner=enterprise)
     march.stand("2027-04-02T12:00+08:00")
@@ -304,7 +315,7 @@ async def test_a_month_is_stated_once_and_stated_anew_when_it_was_reversed(
         (800, False),
         (900, True),
     ]
-    await _balanced()
+    await balanced()
 
 
 async def test_of_statements_of_one_month_that_race_one_is_posted(town: Town, march: Clock) -> None:
@@ -312,7 +323,7 @@ async def test_of_statements_of_one_month_that_race_one_is_posted(town: Town, ma
     march.stand("2027-03-02T12:00+08:00")
     answers = await asyncio.gather(*(_state(town, agreement, "2027-03", 300) for _ in range(8)))
     assert sorted(one.status_code for one in answers) == [201] + [409] * 7
-    assert await _held(f"fund:{town.community}") == 100
+    assert await held(f"fund:{town.community}") == 100
 
 
 @pytest.mark.parametrize("month", ["2027-02", "2027-04", "2027-13", "march", "9999-12"])
@@ -365,130 +376,3 @@ async def test_without_a_share_or_before_it_holds_there_is_no_revenue(
     made = await proposed(town, a_share(town))
     answer = await _state(town, made["id"], "2027-03", 1)
     assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
-
-
-# Service contracts
-
-
-def a_contract(town: Town, **change: Any) -> Json:
-    """Day care for 1,000 yuan in two milestones, scored by two of those served."""
-    milestones = [
-        {"name": name, "title": {"zh": zh, "en": name}, "amount": 50_000}
-        for name, zh in (("first-half", "上半年"), ("second-half", "下半年"))
-    ]
-    lot = {"title": {"zh": "日间照料", "en": "Day care"}, "milestones": milestones}
-    contract = {"partner_id": town.partner, "lots": [lot], "scores_needed": 2, **change}
-    return {"tier": "public", "contract": contract}
-
-
-async def _do(town: Town, agreement: str, what: str, who: str = "secretary", **body: Any) -> Any:
-    path = f"/v1/agreements/{agreement}/milestones/first-half/{what}"
-    return await town.as_(who, "POST", path, json=body)
-
-
-async def _contracted(town: Town, **change: Any) -> str:
-    """A contract that holds, with the resident and the volunteer named to score it."""
-    named = [str(town.accounts[who]) for who in ("resident", "volunteer")]
-    return await agreed(town, a_contract(town, assessors=named, **change))
-
-
-async def _first(town: Town, agreement: str, who: str = "secretary") -> Json:
-    found: Json = (await town.get(f"/v1/agreements/{agreement}/milestones", who))[0]
-    return found
-
-
-async def test_a_milestone_is_paid_for_as_far_as_it_was_approved(town: Town, march: Clock) -> None:
-    """D8: payment gated on the assessment; payment above the approved share is refused."""
-    agreement = await _contracted(town)
-    answer = await _do(town, agreement, "pay", amount=1)
-    assert (answer.status_code, answer.json()["code"]) == (409, "not_approved")
-    assert (await _do(town, agreement, "inspect", approved_bp=8_000)).json()["approved"] == 0
-    for who, score in (("resident", 4), ("volunteer", 2)):
-        answer = await _do(town, agreement, "score", who, score=score)
-        assert answer.status_code == 200, answer.text
-    found = await _first(town, agreement, "partner_staff")
-    assert (found["state"], found["approved"], found["points"]) == ("approved", 40_000, 6)
-    assert (await _do(town, agreement, "pay", amount=30_000)).json()["paid"] == 30_000
-    answer = await _do(town, agreement, "pay", amount=10_001)
-    assert "10000 may be paid now" in answer.json()["detail"]
-    assert (await _do(town, agreement, "pay", amount=10_000)).status_code == 200
-    assert (await _do(town, agreement, "pay", amount=1)).status_code == 409
-    assert await _held(f"partner:{town.partner}") == 40_000
-    assert await _held(f"budget:{town.community}") == -40_000
-    await _do(town, agreement, "inspect", approved_bp=10_000)
-    assert (await _do(town, agreement, "pay", amount=10_000)).json()["state"] == "paid"
-    await _balanced()
-
-
-async def test_a_failed_assessment_withholds_until_it_is_mended(town: Town, march: Clock) -> None:
-    """D8: a failed assessment withholds."""
-    agreement = await _contracted(town)
-    for who, score in (("resident", 5), ("volunteer", 5)):
-        await _do(town, agreement, "score", who, score=score)
-    failed = (await _do(town, agreement, "inspect", approved_bp=0, note="无台账")).json()
-    assert (failed["state"], failed["approved"]) == ("withheld", 0)
-    assert (await _do(town, agreement, "pay", amount=1)).json()["code"] == "not_approved"
-    mended = (await _do(town, agreement, "inspect", approved_bp=10_000)).json()
-    assert (mended["state"], mended["approved"]) == ("approved", 50_000)
-    # Those served withhold it as well, and may change their minds.
-    await _do(town, agreement, "score", "volunteer", score=1)
-    await _do(town, agreement, "score", "resident", score=2)
-    found = await _first(town, agreement)
-    assert (found["state"], found["scores"], found["points"]) == ("withheld", 2, 3)
-    assert (await _do(town, agreement, "pay", amount=1)).json()["code"] == "not_approved"
-    await _do(town, agreement, "score", "volunteer", score=4)
-    assert (await _first(town, agreement))["state"] == "approved"
-
-
-async def test_who_has_enrolled_scores_and_nobody_else(town: Town, march: Clock) -> None:
-    """D8: assessment by beneficiaries."""
-    agreement = await agreed(town, a_contract(town, scores_needed=1))
-    need = (await town.get(f"/v1/agreements/{agreement}", "secretary"))["need_id"]
-    for who in ("anonymous", "resident", "secretary", "sibling_secretary"):
-        status = 401 if who == "anonymous" else 404
-        assert (await _do(town, agreement, "score", who, score=5)).status_code == status
-    await town.make(f"/v1/needs/{need}/enrolments", {}, "resident")
-    assert (await _do(town, agreement, "score", "resident", score=5)).status_code == 200
-    assert (await _first(town, agreement))["scores"] == 1
-
-
-async def test_nobody_assesses_or_pays_their_own_work(town: Town, march: Clock) -> None:
-    """D8: assessment by an inspector."""
-    named = [str(town.accounts["partner_staff"])]
-    agreement = await agreed(town, a_contract(town, assessors=named))
-    assert (await _do(town, agreement, "score", "partner_staff", score=5)).status_code == 403
-    answer = await _do(town, agreement, "inspect", "partner_staff", approved_bp=1)
-    assert answer.json()["code"] == "forbidden"
-    body = {"account_id": str(town.accounts["secretary"]), "role": "partner_staff"}
-    await town.make("/v1/roles", {**body, "partner_id": town.partner}, "operator")
-    for what, sent in (("inspect", {"approved_bp": 1}), ("pay", {"amount": 1})):
-        answer = await _do(town, agreement, what, **sent)
-        assert (answer.status_code, answer.json()["code"]) == (403, "own_work")
-    assert (await _do(town, agreement, "inspect", "officer", approved_bp=1)).status_code == 200
-
-
-async def test_payments_that_race_never_exceed_what_is_approved(town: Town, march: Clock) -> None:
-    """D8."""
-    agreement = await _contracted(town, scores_needed=0)
-    await _do(town, agreement, "inspect", approved_bp=5_000)
-    answers = await asyncio.gather(
-        *(_do(town, agreement, "pay", amount=10_000) for _ in range(6)),
-        *(_do(town, agreement, "inspect", approved_bp=bp) for bp in (5_000, 4_999, 5_000)),
-    )
-    paid = [one for one in answers[:6] if one.status_code == 200]
-    found = await _first(town, agreement)
-    assert found["paid"] == 10_000 * len(paid) <= 25_000
-    assert await _held(f"partner:{town.partner}") == found["paid"]
-
-
-async def test_what_is_no_milestone_is_not_found(town: Town, march: Clock) -> None:
-    agreement, without = await _contracted(town), await agreed(town)
-    for one, name in itertools.product((agreement, without), ("none", "%00", "first_half")):
-        path = f"/v1/agreements/{one}/milestones/{name}"
-        for what, body in (("inspect", {"approved_bp": 1}), ("pay", {"amount": 1})):
-            answer = await town.as_("secretary", "POST", f"{path}/{what}", json=body)
-            assert answer.status_code == 404
-    answer = await town.as_("secretary", "GET", f"/v1/agreements/{without}/milestones")
-    assert answer.status_code == 404
-    made = await proposed(town, a_contract(town))
-    assert (await town.get(f"/v1/agreements/{made['id']}/milestones", "secretary")) == []
