@@ -126,7 +126,8 @@ async def tick() -> None:
     short = await engine.rows(
         "SELECT DISTINCT r.agreement FROM rent_account r JOIN occurrence o"
         " ON o.agreement = r.agreement WHERE r.outstanding > 0 AND r.occurrences_count"
-        f" AND {_UNCOUNTED}"
+        f" AND o.ends <= $1 AND {_UNCOUNTED}",
+        bookings.minute(base.now()),
     )
     for (agreement,) in (*due, *short):
         try:

@@ -107,10 +107,10 @@ class MilestoneRecord(Struct, kw_only=True):
 
 
 class _Found(Struct):
-    """What stands of the assessments of a milestone."""
+    """What stands of the assessments of a milestone: the last inspection, each account's score."""
 
-    inspection: dict[str, Any] | None
-    scores: list[int]
+    inspection: dict[str, Any] | None = None
+    scores: dict[str, int] = {}
 
 
 async def begin(agreement: uuid.UUID, contract: terms.Contract) -> None:
@@ -208,8 +208,9 @@ async def browse(deal: deals.Deal) -> list[MilestoneRecord]:
     contract = require_contract(deal)
     rows = await engine.fetch("SELECT * FROM milestone WHERE agreement = $1", deal.id)
     by_name = {row["name"]: row for row in rows}
+    found = await _found("SELECT id FROM milestone WHERE agreement = $1", deal.id)
     return [
-        _record(deal, contract, lot, milestone, by_name[milestone.name], await _found(row))
+        _record(deal, contract, lot, milestone, row, found.get(str(row["id"]), _Found()))
         for lot in contract.lots
         for milestone in lot.milestones
         if (row := by_name.get(milestone.name))
@@ -273,9 +274,9 @@ async def _approve(work: engine.Work, deal: deals.Deal, row: dict[str, Any], act
     """Write what may be paid now."""
     contract = require_contract(deal)
     milestone = _require_milestone(contract, row["name"])
-    found = await _found(row)
+    found = (await _found("$1", base.as_id(row["id"])))[str(row["id"])]
     inspected = found.inspection["approved_bp"] if found.inspection else None
-    approved = terms.approved(contract, milestone, inspected, found.scores)
+    approved = terms.approved(contract, milestone, inspected, list(found.scores.values()))
     await engine.execute("UPDATE milestone SET approved = $1 WHERE id = $2", approved, row["id"])
     await outbox.append(
         work,
@@ -287,13 +288,18 @@ async def _approve(work: engine.Work, deal: deals.Deal, row: dict[str, Any], act
     )
 
 
-async def _found(row: dict[str, Any]) -> _Found:
-    rows = await engine.fetch(
-        "SELECT * FROM assessment WHERE milestone = $1 ORDER BY id", row["id"]
-    )
-    inspections = [one for one in rows if one["kind"] == "inspection"]
-    last = {str(one["account"]): one["score"] for one in rows if one["kind"] == "score"}
-    return _Found(inspections[-1] if inspections else None, list(last.values()))
+async def _found(which: str, value: uuid.UUID) -> dict[str, _Found]:
+    """What stands of the assessments of the milestones that a query of one parameter names."""
+    found: dict[str, _Found] = {}
+    for row in await engine.fetch(
+        f"SELECT * FROM assessment WHERE milestone IN ({which}) ORDER BY id", value
+    ):
+        one = found.setdefault(str(row["milestone"]), _Found())
+        if row["kind"] == "inspection":
+            one.inspection = row
+        else:
+            one.scores[str(row["account"])] = row["score"]
+    return found
 
 
 def _require_milestone(contract: terms.Contract, name: str) -> terms.MilestoneTerms:
@@ -347,6 +353,6 @@ def _record(
         inspection_note=inspection["note"] if inspection else "",
         scores=len(found.scores),
         scores_needed=contract.scores_needed,
-        points=sum(found.scores),
+        points=sum(found.scores.values()),
         version=row["version"],
     )
