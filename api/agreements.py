@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Annotated
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Struct
 
@@ -178,6 +178,25 @@ class AgreementController(Controller):
                 ],
             ),
         )
+
+    @put(
+        "/{agreement_id:uuid}/terms",
+        operation_id="change_terms",
+        summary="Propose other terms",
+        guards=[auth.signed_in],
+    )
+    async def change_terms(
+        self,
+        request: StrictRequest,
+        agreement_id: FromPath[uuid.UUID],
+        data: JSONBody[agreements.TermsDraft],
+    ) -> Response[agreements.AgreementRecord]:
+        """Other terms, as long as the agreement is only proposed: by the people of any party.
+        Theirs has accepted them; every other is asked again. Needs If-Match."""
+        found = await agreements.read(agreement_id, accounts.visibility(request.user))
+        answers.require_match(request, found.version)
+        changed = await agreements.change_terms(found, data, await _actor(request, found))
+        return answers.changed(await _shown(request, changed))
 
     @post(
         "/{agreement_id:uuid}/{transition:str}",

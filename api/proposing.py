@@ -72,6 +72,7 @@ async def from_draft(
         members=seated(members),
         pledges=draft.pledges,
         cost=draft.cost,
+        terms=draft.terms,
     )
 
 

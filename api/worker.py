@@ -14,6 +14,7 @@ import contextlib
 import structlog
 
 from models import agreements, audit, bookings, engine, outbox
+from models.agreements import arrears
 from search import engine as index
 from search import sync
 
@@ -97,7 +98,7 @@ class Worker(Loop):
 
 class Clock(Loop):
     """Does what time does by itself: holds that are over become free, agreements lapse, are
-    completed, are over. It begins with what became due while nobody was there."""
+    completed, are over, rent is due. It begins with what became due while nobody was there."""
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -105,6 +106,7 @@ class Clock(Loop):
             try:
                 await bookings.expire()
                 await agreements.tick()
+                await arrears.tick()
             except Exception as error:
                 # The next tick tries again.
                 expected = isinstance(error, _EXPECTED)

@@ -71,6 +71,11 @@ def moment(value: str | dt.datetime) -> dt.datetime:
     return value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
 
 
+def day(value: str | dt.date) -> dt.date:
+    """A date of a row: text on SQLite, already a date on PostgreSQL."""
+    return value if isinstance(value, dt.date) else dt.date.fromisoformat(value)
+
+
 def given(change: msgspec.Struct) -> dict[str, Any]:
     """The fields that a PATCH body carries, by name; the unset ones are left out."""
     return {

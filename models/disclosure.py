@@ -144,6 +144,26 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "agreement_event": {
         "staff": "id agreement at transition was state actor party commitment reason note"
     },
+    # For the staff of the agreement's place and the people of its parties.
+    "rent_account": {
+        "staff": "id agreement partner place minutes_month occurrences_count month due_at"
+        " outstanding"
+    },
+    "rent_month": {"staff": "id agreement month owed served carried closed_at"},
+    "service_hours": {
+        "staff": "id agreement month occurrence reverses served_on minutes note recorded_by at"
+    },
+    "revenue": {
+        "staff": "id agreement partner place fund_place month amount currency share_bp fund_amount"
+        " transfer reversal stated_by stated_at reversed_at"
+    },
+    "milestone": {"staff": "id agreement name amount approved paid version updated_at"},
+    # Who gave which score is told to nobody but them; together they are for the parties.
+    "assessment": {"staff": "id milestone account kind approved_bp score note at"},
+    "task": {
+        "staff": "id place kind subject title_zh title_en due_at status closed_by closed_at"
+        " version created_at updated_at"
+    },
     "need_fill": {"public": "id need role wanted taken"},
     "intake": {"public": "id agreement places taken"},
     # Whoever has enrolled, the staff of the place and who serves them.

@@ -108,6 +108,20 @@ CODES: dict[str, Code] = {
         "It is {has}; this needs {needed}.",
         "当前为 {has}，此操作需要 {needed}。",
     ),
+    "own_work": Code(
+        403,
+        "Nobody judges their own work",
+        "不得评判自己的工作",
+        "You act for a partner of this agreement; somebody else has to do this.",
+        "您代表本协议的合作伙伴，请由他人办理。",
+    ),
+    "not_approved": Code(
+        409,
+        "More than is approved",
+        "超出核准金额",
+        "The milestone is {state}; {left} may be paid now, in minor units.",
+        "该节点状态为 {state}，目前可支付 {left}（最小货币单位）。",
+    ),
     "in_use": Code(
         409,
         "Something still depends on it",

@@ -26,6 +26,7 @@ from models import (
     services,
     snapshots,
     spaces,
+    tasks,
     training,
 )
 
@@ -74,6 +75,13 @@ TABLES = [
     docking.Docking,
     training.Training,
     training.Completion,
+    agreements.RentAccount,
+    agreements.RentMonth,
+    agreements.ServiceHours,
+    agreements.Revenue,
+    agreements.Milestone,
+    agreements.Assessment,
+    tasks.Task,
     answers.Answer,
     outbox.Outbox,
 ]

@@ -19,6 +19,10 @@ class Clock:
         """Let time pass: `advance(minutes=15)`."""
         self._now += dt.timedelta(**by)
 
+    def stand(self, moment: str) -> None:
+        """Stand at a moment: `stand("2027-03-31T23:59+08:00")`."""
+        self._now = dt.datetime.fromisoformat(moment).astimezone(dt.UTC)
+
     def after(self, **by: float) -> str:
         """The moment so much later, as a body states it."""
         return (self._now + dt.timedelta(**by)).isoformat()

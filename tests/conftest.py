@@ -136,3 +136,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> clocks.Clock:
     standing = clocks.Clock()
     monkeypatch.setattr(base, "clock", standing.read)
     return standing
+
+
+@pytest.fixture
+def march(clock: clocks.Clock) -> clocks.Clock:
+    """The last noon of February 2027, in Chongqing."""
+    clock.stand("2027-02-28T12:00+08:00")
+    return clock

@@ -28,6 +28,8 @@ UNRESTRICTED = {
         credentials.state_credentials licences._held candidates.by_place imagine.imagined
         recheck._lock reading.times reading.shape steps.hold answering.seat_declined
         history.of proposals.of_partner
+        arrears.held_days arrears._goes_on rent.read revenue.browse revenue._read
+        contracts._is_served
         spaces._read spaces._below pools._write bookings.of_series busy.of busy._stored""",
     "is of a space, pool or group whose people the handler asks for": """
         spaces.convert spaces.history pools.adjust pools.ledger groups.membership
@@ -44,7 +46,8 @@ UNRESTRICTED = {
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
     "acts for the program itself, on whatever is due, waits or is gone": """
-        changing.tick enrolments._take enrolments.move_up reading.open_of""",
+        changing.tick enrolments._take enrolments.move_up reading.open_of arrears.tick
+        postings.activated postings.over tasks.settle""",
     "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """
         people._rows people._intake people._busy_times people._erase_partners
@@ -90,6 +93,10 @@ HANDED_ON = {
     ("plans._ask", "offerings.read_many"): "what the plan proposes, for the staff of its place",
     ("plans._ask", "needs.read_many"): "what the plan proposes for, read with its proposals",
     ("proposing._left", "filling.of"): "public numbers",
+    ("worker.run", "arrears.tick"): "the clock, for nobody in particular",
+    ("terms.read", "rent.read"): "of an agreement that was read",
+    ("terms.list_revenue", "revenue.browse"): "of an agreement that was read",
+    ("terms.score", "deals.read"): "who is served need not see the agreement, and is asked next",
     ("imagining.what_if", "base.refer"): "places are public",
     ("imagining._changes", "imagine.imagined"): "of partners that the caller sees",
 }

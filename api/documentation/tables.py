@@ -45,6 +45,11 @@ TAGS: dict[str, str] = {
     "agreements": "What parties are asked and accept, who gives what and when, and every step after"
     " that. 协议：各方承诺、时段与全程记录。",
     "enrolments": "Places of a service for people, and the line of those who wait. 报名与候补。",
+    "terms": "What an agreement's terms lead to: rent in hours, revenue shares, milestones."
+    " 协议条款的履行：以公益服务抵租、收益分成、服务合同节点。",
+    "ledger": "Money and hours that change hands, and the fund of a place."
+    " 资金与服务时长账本、社区基金。",
+    "tasks": "What the staff of a place have to do. 工作人员待办事项。",
     "reports": "For the staff of a place: what keeps offerings out, who was served."
     " 供工作人员使用的统计：未入选原因、服务公平情况。",
     "search": "Full text in Chinese and English, filters, facets, nearness. 中英文搜索。",
@@ -121,11 +126,21 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "why_not_in_plan": (404, 409),
     "decline_proposal": (404, 409, 422),
     "propose_agreement": (409, 422),
+    "change_terms": (404, 409, 422),
     "move_agreement": (409, 422),
     "list_replacements": (422,),
     "count_places": (404, 409),
     "enrol": (404, 409),
     "cancel_enrolment": (409,),
+    "record_service_hours": (404,),
+    "reverse_service_hours": (404, 409),
+    "state_revenue": (404, 409),
+    "reverse_revenue": (404, 409),
+    "inspect_milestone": (404,),
+    "score_milestone": (404,),
+    "pay_milestone": (404, 409),
+    "do_task": (404, 409),
+    "drop_task": (404, 409),
 }
 # These POSTs keep nothing, so they take no Idempotency-Key though they are for callers signed in.
 KEEP_NOTHING = frozenset({"what_if"})
@@ -149,7 +164,11 @@ PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
     401: ("Unauthenticated", {"unauthenticated": {}, "wrong_login": {}}),
     403: (
         "Forbidden",
-        {"forbidden": {"roles": "operator, secretary"}, "key_scope": {"scope": "needs"}},
+        {
+            "forbidden": {"roles": "operator, secretary"},
+            "key_scope": {"scope": "needs"},
+            "own_work": {},
+        },
     ),
     404: ("NotFound", {"not_found": {}}),
     409: (
@@ -170,6 +189,7 @@ PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
             "already_held": {"role": "secretary"},
             "last_operator": {},
             "lent_role": {},
+            "not_approved": {"state": "withheld", "left": 0},
             "invitation_over": {},
             "conflict": {"reason": "The password was changed in between."},
         },
@@ -270,6 +290,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "token": {"description": "The secret of the calendar's address, with `.ics` after it."},
     "agreement_id": {"description": "Id of the agreement."},
     "enrolment_id": {"description": "Id of the enrolment."},
+    "hours_id": {"description": "Id of the recorded hours."},
+    "revenue_id": {"description": "Id of the statement."},
+    "milestone": {"description": "Name of the milestone in the contract."},
+    "task_id": {"description": "Id of the task."},
     "digest": {"description": "`snapshot` of an answer that ranks offerings."},
     "group_id": {"description": "Id of the group, which is that of the partner."},
     "series_id": {"description": "Id of the series."},

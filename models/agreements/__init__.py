@@ -2,11 +2,14 @@
 
 `lifecycle` is the life of an agreement as data. `proposing` asks, `answering` says yes or no and
 takes, `changing` does what comes after and what time does. `filling` counts how much of a need is
-taken, `enrolments` who has a place.
+taken, `enrolments` who has a place. `terms` is what is paid for what, `arrears`, `rent`, `revenue`
+and `contracts` what comes of it, `postings` what the ledger gets.
 """
 
 from models.agreements import enrolments, lifecycle
 from models.agreements.answering import accept, decline, seat_declined
+from models.agreements.arrears import RentAccount, RentMonth, ServiceHours
+from models.agreements.bargaining import TermsDraft, change_terms
 from models.agreements.changing import (
     call_off,
     end,
@@ -17,6 +20,7 @@ from models.agreements.changing import (
     tick,
     withdraw,
 )
+from models.agreements.contracts import Assessment, Milestone
 from models.agreements.enrolments import (
     EnrolmentDraft,
     EnrolmentRecord,
@@ -43,11 +47,11 @@ from models.agreements.records import (
     CommitmentRecord,
     EventRecord,
     MemberDraft,
-    Money,
     PledgeDraft,
     StepDraft,
     TimeRecord,
 )
+from models.agreements.revenue import Revenue
 from models.agreements.steps import Actor
 from models.agreements.tables import (
     Agreement,
@@ -59,6 +63,7 @@ from models.agreements.tables import (
     Occurrence,
     Party,
 )
+from models.agreements.terms import Money, Terms
 
 __all__ = [
     "Actor",
@@ -66,6 +71,7 @@ __all__ = [
     "AgreementDraft",
     "AgreementEvent",
     "AgreementRecord",
+    "Assessment",
     "Commitment",
     "CommitmentRecord",
     "Enrolment",
@@ -76,6 +82,7 @@ __all__ = [
     "Intake",
     "Member",
     "MemberDraft",
+    "Milestone",
     "Money",
     "NeedFill",
     "Occurrence",
@@ -83,11 +90,18 @@ __all__ = [
     "PlacesRecord",
     "PledgeDraft",
     "Proposing",
+    "RentAccount",
+    "RentMonth",
+    "Revenue",
+    "ServiceHours",
     "StepDraft",
+    "Terms",
+    "TermsDraft",
     "TimeRecord",
     "accept",
     "browse",
     "call_off",
+    "change_terms",
     "decline",
     "declined",
     "end",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from models import base, bookings, engine, errors, kin, needs, outbox, values
-from models.agreements import enrolments, filling, lifecycle, reading, steps
+from models.agreements import enrolments, filling, lifecycle, postings, reading, steps
 from models.agreements.filling import PLACES
 from models.agreements.records import AgreementRecord, StepDraft
 from models.agreements.steps import Actor, Held
@@ -81,6 +81,7 @@ async def conclude(
         Intake(id=base.new_id(), agreement=held.id, places=held.row["places"], taken=0)
     )
     await steps.enter(work, held, "active", "accept", actor=actor, party=who)
+    await postings.activated(held.id)
     if await filling.is_full(need):
         await needs.close(need.id)
     await enrolments.move_up(work, need.id)

@@ -8,10 +8,20 @@ import uuid
 from typing import Any, Literal
 
 from models import base, bookings, engine, errors, needs
-from models.agreements import answering, enrolments, filling, lifecycle, proposing, reading, steps
+from models.agreements import (
+    answering,
+    enrolments,
+    filling,
+    lifecycle,
+    postings,
+    proposing,
+    reading,
+    steps,
+)
 from models.agreements.proposing import Member
 from models.agreements.records import AgreementRecord, StepDraft
 from models.agreements.steps import Actor, Held
+from models.agreements.terms import handed_on, unpack
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +70,10 @@ async def swap(
             await answering.leave_if_idle(held, before_party)
         party = await _party_of(held, member.partner)
         made = await proposing.commit(held.id, party, member, base.as_id(before["id"]))
+        if held.state not in lifecycle.LIVE and held.party(before_party)["answer"] == "left":
+            await _hand_on(held, base.as_id(before["partner"]), member.partner)
         if transition.leads_to == "proposed":
-            await _more_time(held)
+            await more_time(held)
             for one in held.commitments:
                 if one["status"] == "proposed":
                     await answering.tell_proposal(work, held, one, "proposed")
@@ -106,6 +118,9 @@ async def gone(
                 and base.as_id(one[column]) == subject
             ]
             await _left(held, theirs)
+            for party in {base.as_id(one["party"]) for one in theirs}:
+                if held.party(party)["answer"] == "left":
+                    await postings.over(held.id, base.as_id(held.party(party)["partner"]))
             if any(one["offering"] for one in held.live()):
                 await steps.enter(work, held, "suspended", "gone", reason=reason)
             else:
@@ -215,6 +230,7 @@ async def _over(
         held.id,
         held.minute,
     )
+    await postings.over(held.id)
     need = await needs.read(held.need)
     shares = answering.shares_of(held, need, ("live",))
     await _left(held, held.commitments, keep_seats=True)
@@ -268,7 +284,19 @@ async def _party_of(held: Held, partner: uuid.UUID) -> uuid.UUID:
     return await proposing.join(held.id, partner)
 
 
-async def _more_time(held: Held) -> None:
+async def _hand_on(held: Held, before: uuid.UUID, after: uuid.UUID) -> None:
+    """What was proposed to one partner is proposed to another, on the same terms."""
+    terms = unpack(held.row["terms"])
+    if terms is not None:
+        await engine.execute(
+            "UPDATE agreement SET terms = $1 WHERE id = $2",
+            base.pack(handed_on(terms, before, after)),
+            held.id,
+        )
+
+
+async def more_time(held: Held) -> None:
+    """Who is asked anew has as long to answer as who is asked for the first time."""
     until = held.moment + lifecycle.period(ANSWER_WITHIN)
     if base.moment(held.row["respond_by"]) < until:
         held.row["respond_by"] = until

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-from models import base, engine
-from models.agreements import changing, enrolments
+from models import base, engine, tasks
+from models.agreements import changing, contracts, enrolments, rent
 
 
 async def forget_partner(partner: uuid.UUID) -> None:
@@ -41,6 +41,8 @@ async def forget_need(need: uuid.UUID, gone_zh: str, gone_en: str) -> None:
             " (SELECT id FROM agreement WHERE need = $1)",
             need,
         )
+        for (agreement,) in await engine.rows("SELECT id FROM agreement WHERE need = $1", need):
+            await tasks.forget(base.as_id(agreement), gone_zh, gone_en)
 
 
 async def forget_account(account: uuid.UUID) -> None:
@@ -53,3 +55,5 @@ async def forget_account(account: uuid.UUID) -> None:
         for (enrolment,) in rows:
             await enrolments.cancel(await enrolments.read(base.as_id(enrolment)))
         await engine.execute("UPDATE agreement_event SET note = '' WHERE actor = $1", account)
+        await contracts.forget(account)
+        await rent.forget(account)

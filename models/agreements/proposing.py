@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from models import base, bookings, engine, needs
 from models.agreements import answering, reading, steps
-from models.agreements.records import GIVES, AgreementRecord, Money, PledgeDraft
+from models.agreements.records import GIVES, AgreementRecord, PledgeDraft
 from models.agreements.tables import Agreement, Commitment, Party
+from models.agreements.terms import Money, Terms, check
 
 
 class Member(Struct, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class Proposing(Struct, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     pledges: tuple[PledgeDraft, ...] = ()
     cost: Money | None = None
+    terms: Terms | None = None
     plan: uuid.UUID | None = None
 
 
@@ -47,8 +49,10 @@ async def propose(
 ) -> AgreementRecord:
     """Propose an agreement. Who proposes has accepted: the community, or the partner named.
 
-    With nobody left to ask it is active at once, and refused as the last yes would be.
+    With nobody left to ask it is active at once, and refused as the last yes would be. Refuses
+    terms for a partner who is not asked.
     """
+    check(what.terms, _partners(what))
     agreement_id, moment = base.new_id(), base.now()
     ends = [end for member in what.members for _, end in member.times]
     # What is only money lasts as long as its dates.
@@ -74,6 +78,7 @@ async def propose(
                 places=what.places,
                 cost_amount=what.cost.amount if what.cost else None,
                 cost_currency=what.cost.currency if what.cost else None,
+                terms=base.pack(what.terms),
                 proposed_by=account,
                 version=0,
                 created_at=moment,
@@ -137,10 +142,7 @@ async def _ask(
     moment: dt.datetime,
 ) -> dict[uuid.UUID | None, uuid.UUID]:
     """Every party once, the community first; who proposes has said yes."""
-    partners: dict[uuid.UUID | None, None] = {None: None}
-    partners |= {member.partner: None for member in what.members}
-    partners |= {pledge.partner_id: None for pledge in what.pledges}
-    found = {partner: await join(agreement, partner) for partner in partners}
+    found = {partner: await join(agreement, partner) for partner in _partners(what)}
     await engine.execute(
         "UPDATE party SET answer = 'accepted', answered_by = $1, answered_at = $2 WHERE id = $3",
         account,
@@ -148,6 +150,14 @@ async def _ask(
         found[for_partner],
     )
     return found
+
+
+def _partners(what: Proposing) -> list[uuid.UUID | None]:
+    """Every party once: the community (None), then the partners."""
+    partners: dict[uuid.UUID | None, None] = {None: None}
+    partners |= {member.partner: None for member in what.members}
+    partners |= {pledge.partner_id: None for pledge in what.pledges}
+    return list(partners)
 
 
 async def _pledge(agreement: uuid.UUID, party: uuid.UUID, pledge: PledgeDraft) -> None:

@@ -17,10 +17,10 @@ from models.agreements.records import (
     CommitmentRecord,
     EventRecord,
     Funding,
-    Money,
     PartyRecord,
     TimeRecord,
 )
+from models.agreements.terms import Money, unpack
 
 # In these the parties have accepted, and know what only they may know.
 _ACCEPTED = frozenset({"active", "suspended", "ended", "completed", "reviewed"})
@@ -263,6 +263,7 @@ def _shape(
             "parties": [{**party, "partner_id": party["partner"]} for party in parties],
             "commitments": gives,
             "funding": funding(row["cost_amount"], row["cost_currency"], gives),
+            "terms": unpack(row["terms"]),
             "location": located.get(str(row["need"])),
         },
         AgreementRecord,

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models import values
 from models.agreements import lifecycle
+from models.agreements.terms import Money, Terms
 
 CommitmentKind = Literal["space_hours", "service", "person_hours", "goods", "cash", "in_kind"]
 PledgeKind = Literal["cash", "in_kind", "goods"]
@@ -27,13 +28,6 @@ GIVES: dict[str, CommitmentKind] = {
 }
 Places = Annotated[int, Meta(ge=1, le=1_000_000)]
 Moment = Annotated[dt.datetime, Meta(tz=True)]
-
-
-class Money(Struct, frozen=True, forbid_unknown_fields=True):
-    """Minor units (fen) of a currency, in all."""
-
-    amount: Annotated[int, Meta(ge=1, le=10**12)]
-    currency: values.Currency = "CNY"
 
 
 class MemberDraft(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,8 +60,9 @@ class AgreementDraft(Struct, forbid_unknown_fields=True, kw_only=True):
     `ends_on` (84 days later, or with the need's last window), local dates, both inclusive, at most
     366 days apart. `places` are the beneficiaries it serves, by default as many as its members have
     places for and the need still lacks. `cost` is what the need costs in all; pledges count against
-    it. Who has not answered by `respond_by` lets it lapse: 7 days if nothing is said, and at the
-    latest when it begins.
+    it. `terms` are the price, the rent, the share of the fund, the service contract. Who has not
+    answered by `respond_by` lets it lapse: 7 days if nothing is said, and at the latest when it
+    begins.
     """
 
     need_id: uuid.UUID
@@ -77,6 +72,7 @@ class AgreementDraft(Struct, forbid_unknown_fields=True, kw_only=True):
     ends_on: dt.date | None = None
     places: values.Quantity | None = None
     cost: Money | None = None
+    terms: Terms | None = None
     respond_by: Moment | None = None
 
     def __post_init__(self) -> None:
@@ -165,6 +161,7 @@ class AgreementRecord(Struct, kw_only=True, omit_defaults=True):
     parties: tuple[PartyRecord, ...]
     commitments: tuple[CommitmentRecord, ...]
     funding: Funding | None
+    terms: Terms | None
     location: values.Point | UnsetType | None = UNSET
     version: int
     created_at: dt.datetime

@@ -61,6 +61,8 @@ SEES = {
     "docking": STAFF | PARTNER,
     "training": EVERYBODY,
     "completion": STAFF | PARTNER,
+    "bound agreement": STAFF | PARTNER,
+    "task": STAFF,
     "place": EVERYBODY,
     "": EVERYBODY,
 }
