@@ -26,7 +26,7 @@ UNRESTRICTED = {
         accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
         credentials.credentials_of plans._text proposals.of_plan proposals.standing
         credentials.state_credentials licences._held candidates.by_place imagine.imagined
-        recheck._lock reading.times reading.shape steps.hold answering.seat_declined
+        recheck._lock reading.times reading.shape steps.hold answering.seat_declined answering._hold_partners
         history.of proposals.of_partner
         arrears.held_days arrears._goes_on rent.read revenue.browse revenue._read
         contracts._is_served
@@ -51,7 +51,8 @@ UNRESTRICTED = {
     "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """
         people._rows people._intake people._busy_times people._erase_partners
-        people._erase_needs contacts.reveal""",
+        people._erase_needs contacts.reveal
+        forgetting.forget_partner forgetting.forget_need forgetting.forget_account""",
     "keeps the chain of the audit trail; `browse` is handed its condition": """
         audit.browse audit._chunk audit._hash_of audit._end audit.flaws""",
     "compares and counts what is public": """
