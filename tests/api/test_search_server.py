@@ -25,10 +25,10 @@ ROOT = Path(__file__).parents[2]
 Templates = dict[tuple[str, str], Any]
 
 
-@pytest.fixture
-def own() -> Iterator[meilisearch.OwnServer]:
+@pytest.fixture(params=meilisearch.KINDS)
+def own(request: pytest.FixtureRequest) -> Iterator[meilisearch.OwnServer]:
     """A server of this test's own, to be stopped and started."""
-    with meilisearch.own_server() as server:
+    with meilisearch.own_server(request.param) as server:
         yield server
 
 
