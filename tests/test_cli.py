@@ -453,8 +453,8 @@ def test_the_doctor_fails_when_there_is_no_database_and_makes_none(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reindex_prints_plain_lines_and_the_count(copied: Path) -> None:
-    done = _run("reindex", "--data", "data", cwd=copied)
+def test_search_rebuild_prints_plain_lines_and_the_count(copied: Path) -> None:
+    done = _run("search", "rebuild", "--data", "data", cwd=copied)
     assert done.returncode == 0, done.stderr
     count = re.fullmatch(r"(\d+) documents indexed.\n", done.stdout)
     assert count

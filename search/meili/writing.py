@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
 from msgspec import Struct
 
 from search import documents
@@ -63,19 +62,21 @@ class Target:
 
     async def create(self) -> None:
         """An empty index of this name, which must not be there, with our settings."""
-        made = await self._server.queue("POST", "/indexes", {"uid": self.uid, "primaryKey": "id"})
-        await self._server.done(made)
-        settings = await self._server.queue("PATCH", f"{self.path}/settings", entries.SETTINGS)
-        await self._server.done(settings)
+        uid = self.uid
+        carry_out = self._server.carry_out
+        await carry_out(lambda client: client.create_index(uid, {"primaryKey": "id"}))
+        await carry_out(lambda client: client.index(uid).update_settings(entries.SETTINGS))
 
-    async def drop(self) -> int:
-        """Has the index deleted, if there is one; answers the task."""
-        return await self._server.queue("DELETE", self.path)
+    async def drop(self) -> None:
+        """Deletes the index, if there is one."""
+        uid = self.uid
+        await self._server.carry_out(lambda client: client.delete_index(uid), but=_NOT_THERE)
 
     async def exists(self) -> bool:
         """Whether the server has it."""
+        uid = self.uid
         try:
-            await self._server.ask(msgspec.Raw, "GET", self.path)
+            await self._server.administer(lambda client: client.get_raw_index(uid))
         except Answered as answered:
             if answered.code == _NOT_THERE:
                 return False
@@ -88,16 +89,15 @@ class Target:
         An index has no room for remarks, so they are a synonym for a word that no one types.
         They go along when two indexes exchange names.
         """
-        name = uuid.uuid4().hex
+        uid, name = self.uid, uuid.uuid4().hex
         marks = {entries.mark(): [name]}
-        task = await self._server.queue("PUT", f"{self.path}/settings/synonyms", marks)
-        await self._server.done(task)
+        await self._server.carry_out(lambda client: client.index(uid).update_synonyms(marks))
         return name
 
     async def marked(self) -> str:
         """The name that `mark` gave it; empty if it is incomplete, or not as one would be now."""
-        path = f"{self.path}/settings/synonyms"
-        marks = await self._server.ask(dict[str, list[str]], "GET", path)
+        uid = self.uid
+        marks = await self._server.administer(lambda client: client.index(uid).get_synonyms())
         return "".join(marks.get(entries.mark(), ()))
 
     async def versions(self) -> dict[str, int]:
