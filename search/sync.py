@@ -27,6 +27,8 @@ Build = Callable[[Sequence[uuid.UUID]], Awaitable[list[index.Op]]]
 
 log = structlog.get_logger()
 BATCH = 500
+# So many rows of the outbox are read at once, since many may be about the same thing.
+ROWS, _AT_ONCE = 20_000, 5_000
 # What passes by itself: it is tried again later, and nothing is given up because of it.
 PASSING = (
     index.SearchUnavailable,
@@ -66,27 +68,30 @@ _NEITHER: tuple[None, None] = (None, None)
 
 
 async def drain(target: index.SearchEngine) -> int:
-    """Carry one batch of outbox rows to the index; answers how many rows there were.
+    """Carry what the outbox names to the index, each thing once; answers how many rows there were.
 
     The rows are deleted only when the index has them, and exactly those: a change that commits
     meanwhile has a row of its own. What cannot be carried at all becomes a dead letter.
     """
-    rows = await engine.fetch(f"SELECT seq, topic, subject FROM outbox ORDER BY seq LIMIT {BATCH}")
+    rows = await engine.fetch(f"SELECT seq, topic, subject FROM outbox ORDER BY seq LIMIT {ROWS}")
     if not rows:
         return 0
 
     async def carry(some: Sequence[dict[str, Any]]) -> None:
-        for topic, ops in await _operations(some):
+        async for topic, ops in _operations(some):
             await _carry(target, topic, ops)
 
     async def bury(row: dict[str, Any], error: Exception) -> None:
         await _bury(row["topic"], base.as_id(row["subject"]), error)
 
-    await _bisect(rows, carry, bury)
+    named = {(row["topic"], str(row["subject"])): row for row in rows}
+    await _bisect(list(named.values()), carry, bury)
     if any(row["topic"] == "account.erased" for row in rows):
         await _forget(target)
-    done = [row["seq"] for row in rows]
-    await engine.execute(f"DELETE FROM outbox WHERE seq IN ({base.placeholders(len(done))})", *done)
+    for start in range(0, len(rows), _AT_ONCE):
+        done = [row["seq"] for row in rows[start : start + _AT_ONCE]]
+        holes = base.placeholders(len(done))
+        await engine.execute(f"DELETE FROM outbox WHERE seq IN ({holes})", *done)
     return len(rows)
 
 
@@ -164,7 +169,9 @@ async def _bury(topic: str, subject: uuid.UUID, error: Exception | str) -> None:
     await outbox.bury(subject, topic, known)
 
 
-async def _operations(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[index.Op]]]:
+async def _operations(
+    rows: Iterable[dict[str, Any]],
+) -> AsyncIterator[tuple[str, list[index.Op]]]:
     """The index operations of outbox rows, each object once, in batches."""
     touched: tuple[dict[uuid.UUID, None], dict[uuid.UUID, None]] = ({}, {})
     for row in rows:
@@ -174,12 +181,10 @@ async def _operations(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[in
             elif query:
                 for hit in await engine.fetch(query, row["subject"]):
                     found[base.as_id(hit["id"])] = None
-    batches = []
     for (topic, build), found in zip(_BUILDERS, touched, strict=True):
         ids = list(found)
         for start in range(0, len(ids), BATCH):
-            batches.append((topic, await build(ids[start : start + BATCH])))
-    return batches
+            yield topic, await build(ids[start : start + BATCH])
 
 
 async def _carry(target: index.SearchEngine, topic: str, ops: list[index.Op]) -> None:

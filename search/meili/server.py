@@ -87,7 +87,8 @@ class Server:
             base_url=address,
             headers=headers,
             timeout=_TIMEOUT,
-            transport=AiohttpTransport(limits=_LIMITS),
+            # Without TLS there is nothing to verify, and the certificates need not be read.
+            transport=AiohttpTransport(verify=address.scheme == "https", limits=_LIMITS),
         )
         self._url, self._key = str(address).rstrip("/"), key
         self._breaker = Breaker()

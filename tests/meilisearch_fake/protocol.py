@@ -410,6 +410,7 @@ class Connection(BaseHTTPRequestHandler):
         if parts.path == "/health":
             return 200, {"status": "available"}, ""
         with self.state.lock:
+            self.state.asked += 1
             if self.state.faults.refused:
                 status, retry_after = self.state.faults.refused.pop(0)
                 code = "too_many_search_requests"

@@ -115,6 +115,7 @@ class State:
         self.tasks: list[Json] = []
         self.faults = Faults()
         self.uploads: list[tuple[str, int]] = []  # of documents: the index, and how many
+        self.asked = 0  # requests so far
         self._work: dict[int, Callable[[], Json]] = {}
         self._check: dict[int, Callable[[], None]] = {}
         self._queued = threading.Condition(self.lock)
