@@ -103,7 +103,7 @@ async def rebuild(
     began, total, done = base.now(), await _count(), 0
     fresh = await target.begin_rebuild()
     try:
-        async for topic, build, ids in _everything():
+        async for topic, build, ids in everything():
             await _bisect(
                 ids,
                 functools.partial(_add, fresh, topic, build),
@@ -203,7 +203,8 @@ async def _add(fresh: index.Rebuild, topic: str, build: Build, ids: Sequence[uui
         await _bury(topic, uuid.UUID(failure.id), failure.detail)
 
 
-async def _everything() -> AsyncIterator[tuple[str, Build, list[uuid.UUID]]]:
+async def everything() -> AsyncIterator[tuple[str, Build, list[uuid.UUID]]]:
+    """Every object whose document may be in the index: topic, builder and ids, in batches."""
     for (topic, build), table in zip(_BUILDERS, ("offering", "need"), strict=True):
         after = uuid.UUID(int=0)
         while True:

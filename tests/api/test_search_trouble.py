@@ -399,13 +399,15 @@ async def test_a_lost_index_directory_is_filled_again_by_the_worker(
 async def test_a_full_disk_of_the_database_refuses_writes_and_search_goes_on(
     scene: Scene,
 ) -> None:
-    ((pages,),) = await engine.rows("PRAGMA page_count")
-    await engine.execute(f"PRAGMA max_page_count = {pages}")
+    async with engine.unit_of_work():
+        ((pages,),) = await engine.rows("PRAGMA page_count")
+        await engine.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(sqlite3.OperationalError, match="full"):
         for _ in range(100):
             await _many(20)
     assert await _found(scene.target, "harbour") == ["harbour"]
-    await engine.execute("PRAGMA max_page_count = 1000000000")
+    async with engine.unit_of_work():
+        await engine.execute("PRAGMA max_page_count = 1000000000")
     await _change_all()
     await _drain(scene.target)
     await _expect_the_same(scene.target)
