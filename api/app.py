@@ -44,6 +44,7 @@ from api import (
     reports,
     requests,
     roles,
+    search_tokens,
     spaces,
     tasks,
     terms,
@@ -68,7 +69,7 @@ def create_app(options: settings.Settings) -> Litestar:
             open_things.push_async_callback(database.close)
             engine.use(database)
             app.state.engine = index.open_engine(
-                options.data / "index", options.meili_url, options.meili_key
+                options.data / "index", options.meili_url, options.meili_key, _phones(options)
             )
             open_things.push_async_callback(app.state.engine.close)
             if _keeps_the_index(options, database):
@@ -129,6 +130,7 @@ def create_app(options: settings.Settings) -> Litestar:
             reports.ReportController,
             audit.AuditController,
             finding.SearchController,
+            search_tokens.TokenController,
             *documentation.HANDLERS,
         ],
         openapi_config=None,
@@ -184,6 +186,13 @@ def _cors(options: settings.Settings) -> CORSConfig | None:
             "X-Request-Id",
         ],
     )
+
+
+def _phones(options: settings.Settings) -> index.Phones | None:
+    """Where phones may search by themselves, if anywhere."""
+    if options.meili_public_url and options.meili_token_key:
+        return index.Phones(options.meili_public_url, options.meili_token_key)
+    return None
 
 
 def _keeps_the_index(options: settings.Settings, database: engine.Engine) -> bool:

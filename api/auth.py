@@ -41,7 +41,7 @@ KEY_WRITES: dict[str, accounts.KeyScope] = {
     "needs": "needs",
 }
 # These keep nothing, so they count as reading.
-_READING_POSTS = frozenset({"preview_need"})
+_READING_POSTS = frozenset({"make_search_token", "preview_need"})
 # What a person must stand for: verifying what they have seen, admitting a partner, having a
 # reason to see a contact.
 _FOR_PEOPLE = frozenset(

@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, demo, reindex, work, search-setup, audit, doctor, settings.
+"""The command line: serve, migrate, demo, search, work, audit, doctor, settings.
 
 Trouble that the operator can mend is one line that says how, and an exit code that is not 0.
 """
@@ -9,11 +9,10 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,15 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import uvicorn
 from litestar import Litestar
 
-from api import doctor, heads, logs, progress, standby, start_up, worker
+from api import doctor, heads, logs, opening, progress, searching, standby, worker
 from api.app import create_app
 from models import audit, demo, engine, errors, migrate, settings
 from search import engine as index
-from search import sync
 
 # Of a trail that does not hold at all, so many lines say enough.
 FLAWS_SHOWN = 20
 # Docker and systemd kill after 10 s: running requests get most of that.
 GRACE_S = 8
-
-
-class Trouble(Exception):
-    """Something the operator can mend; the text says how."""
 
 
 def main(argv: list[str]) -> int:
@@ -45,7 +39,7 @@ def main(argv: list[str]) -> int:
     try:
         code: int = given.command(_options(given), given)
         return code
-    except (Trouble, engine.DatabaseUnavailable, index.SearchUnavailable, OSError) as error:
+    except (opening.Trouble, engine.DatabaseUnavailable, index.SearchUnavailable, OSError) as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 1
@@ -66,7 +60,7 @@ def _options(given: argparse.Namespace) -> settings.Settings:
             demo=False if getattr(given, "no_demo", False) else None,
         )
     except ValueError as error:
-        raise Trouble(str(error)) from None
+        raise opening.Trouble(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,8 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=function)
-        sub.add_argument("--data", type=Path, metavar="DIR", help=_help("data"))
-        sub.add_argument("--database-url", metavar="URL", help=_help("database_url"))
+        _common(sub, None)
         return sub
 
     sub = command("serve", serve, "Migrate, load the demo town on the first start, and serve.")
@@ -95,15 +88,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="Instead of the town, a synthetic city of so many offerings.",
     )
-    command("reindex", reindex, "Build the search index anew and swap it in.")
     command("work", work, "Carry changes to a Meilisearch server, apart from the API.")
-    command("search-setup", set_up_search, "Make the key for a Meilisearch server and print it.")
+    sub = command("search", searching.run, "Look after the search index.")
+    # Their own come after the words too; absent there, those before the words count.
+    searching.add_commands(sub, lambda one: _common(one, argparse.SUPPRESS))
     sub = command("audit", keep_audit, "Verify the audit trail, or sign where it ends now.")
     sub.add_argument("what", choices=("verify", "sign"))
     sub.add_argument("--progress", action="store_true", help="Show how far it has come.")
     command("doctor", examine, "Say what is configured, what answers, and what is pending.")
     command("settings", print_settings, "Print .env.example.")
     return parser
+
+
+def _common(parser: argparse.ArgumentParser, default: str | None) -> None:
+    path, url = _help("data"), _help("database_url")
+    parser.add_argument("--data", type=Path, metavar="DIR", default=default, help=path)
+    parser.add_argument("--database-url", metavar="URL", default=default, help=url)
 
 
 def _offerings(text: str) -> int:
@@ -123,7 +123,7 @@ def serve(options: settings.Settings, _: Any) -> int:
     # The first process of a container would not hear of it otherwise until it is killed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.closing(_listen(options.host, options.port)) as listening:
-        _make_directory(options.data)
+        opening.make_directory(options.data)
         is_demo = asyncio.run(_prepare(options))
         app = create_app(options)
         config = uvicorn.Config(
@@ -186,23 +186,11 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen()
     except (OSError, OverflowError) as error:
         listening.close()
-        raise Trouble(
+        raise opening.Trouble(
             f"cannot listen on {host}:{port} ({getattr(error, 'strerror', error)});"
             " choose another with --port, or stop what listens there"
         ) from None
     return listening
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise Trouble(
-            f"cannot write to {directory} ({error.strerror}); choose another with --data"
-        ) from None
 
 
 async def _prepare(options: settings.Settings) -> bool:
@@ -211,37 +199,14 @@ async def _prepare(options: settings.Settings) -> bool:
     In production only look, and refuse what is not safe in public.
     """
     if options.in_production:
-        await _refuse_unsafe(options)
+        await opening.refuse_unsafe(options)
         return False
-    async with opened(options):
+    async with opening.opened(options):
         await migrate.migrate()
         if options.demo and await demo.wanted():
             with progress.shown("Loading the demo town") as report:
                 await demo.load(report)
         return await demo.present()
-
-
-async def _refuse_unsafe(options: settings.Settings) -> None:
-    found = await start_up.refusals(options)
-    if found:
-        raise Trouble("\n".join(found))
-
-
-@contextlib.asynccontextmanager
-async def opened(
-    options: settings.Settings, *, exclusive: bool = True
-) -> AsyncIterator[engine.Engine]:
-    """The database of these settings, in use. `exclusive=False` works beside the server."""
-    try:
-        database = engine.open_engine(options.database, exclusive=exclusive)
-    except ValueError as error:
-        raise Trouble(str(error)) from None
-    await database.start()
-    engine.use(database)
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 def _greet(listening: socket.socket, is_demo: bool) -> None:
@@ -258,10 +223,10 @@ def run_migrations(options: settings.Settings, _: Any) -> int:
     """Bring the database up to date, under its lock."""
 
     async def run() -> int:
-        async with opened(options):
+        async with opening.opened(options):
             return await migrate.migrate()
 
-    _make_directory(options.data)
+    opening.make_directory(options.data)
     count = asyncio.run(run())
     print(f"{count} migrations run." if count else "Nothing to migrate.")
     return 0
@@ -271,20 +236,24 @@ def load_demo(options: settings.Settings, given: Any) -> int:
     """Load the demo town, or with --city a synthetic city; with --reset, empty a demo database
     first."""
     if options.in_production:
-        raise Trouble("the demo's password is known to everybody; MODE=development has a demo")
+        raise opening.Trouble(
+            "the demo's password is known to everybody; MODE=development has a demo"
+        )
 
     async def run() -> None:
-        async with opened(options):
+        async with opening.opened(options):
             await migrate.migrate()
             if given.reset:
                 try:
                     await demo.reset()
                 except errors.Refusal:
-                    raise Trouble(
+                    raise opening.Trouble(
                         "there are accounts that are not of the demo town; nothing was deleted"
                     ) from None
             if not await demo.wanted():
-                raise Trouble("the database is not empty; use an empty one, or demo --reset")
+                raise opening.Trouble(
+                    "the database is not empty; use an empty one, or demo --reset"
+                )
             if given.city:
                 with progress.shown("Settling the city") as report:
                     await demo.settle(given.city, report)
@@ -292,45 +261,22 @@ def load_demo(options: settings.Settings, given: Any) -> int:
                 with progress.shown("Loading the demo town") as report:
                     await demo.load(report)
 
-    _make_directory(options.data)
+    opening.make_directory(options.data)
     asyncio.run(run())
     what = f"A city of {given.city:,} offerings" if given.city else "The demo town"
     print(f"{what} is there. Password {demo.PASSWORD}: {', '.join(demo.LOGINS)}")
     return 0
 
 
-def reindex(options: settings.Settings, _: Any) -> int:
-    """Build the search index anew beside the old one and swap it in."""
-
-    async def run(target: index.SearchEngine) -> int:
-        with progress.shown("Indexing") as report:
-            return await sync.rebuild(target, report)
-
-    async def alone(target: index.SearchEngine) -> int:
-        async with standby.lock(options.database, wait=False):
-            return await run(target)
-
-    on_a_server = options.meili_url and not options.database.startswith("sqlite")
-    try:
-        count = asyncio.run(_with_index(options, alone if on_a_server else run))
-    except standby.Taken:
-        raise Trouble(
-            "a worker keeps this index, and builds it anew by itself when that is needed;"
-            " stop `work` to do it by hand"
-        ) from None
-    print(f"{count} documents indexed.")
-    return 0
-
-
 def work(options: settings.Settings, _: Any) -> int:
     """Carry the outbox to the Meilisearch server until stopped."""
     if not options.meili_url:
-        raise Trouble(
+        raise opening.Trouble(
             "the embedded index lives in the server process, which keeps it itself;"
             " set MEILI_URL to run a worker apart"
         )
     if options.database.startswith("sqlite"):
-        raise Trouble("on SQLite `serve` does this itself; a worker apart needs PostgreSQL")
+        raise opening.Trouble("on SQLite `serve` does this itself; a worker apart needs PostgreSQL")
 
     async def run(target: index.SearchEngine) -> int:
         alone = standby.run_alone(options.database, worker.Worker(target).run)
@@ -341,44 +287,16 @@ def work(options: settings.Settings, _: Any) -> int:
             await working
         return 0
 
-    return asyncio.run(_with_index(options, run))
-
-
-def set_up_search(options: settings.Settings, _: Any) -> int:
-    """Print the line for `.env`. The master key makes keys, so only this command ever sees it."""
-    master_key = os.environ.get("MEILI_MASTER_KEY", "")
-    if not (options.meili_url and master_key):
-        raise Trouble("set MEILI_URL and MEILI_MASTER_KEY: the key is made on that server")
-    # Only here: it brings an HTTP client that no other command has to load.
-    from search import meili
-
-    print(f"MEILI_KEY={asyncio.run(meili.make_keys(options.meili_url, master_key))}")
-    return 0
-
-
-async def _with_index(
-    options: settings.Settings, run: Callable[[index.SearchEngine], Awaitable[int]]
-) -> int:
-    _make_directory(options.data)
-    if options.in_production:
-        await _refuse_unsafe(options)
-    async with opened(options):
-        if not options.in_production:
-            await migrate.migrate()
-        target = index.open_engine(options.data / "index", options.meili_url, options.meili_key)
-        try:
-            return await run(target)
-        finally:
-            await target.close()
+    return asyncio.run(opening.with_index(options, run))
 
 
 def keep_audit(options: settings.Settings, given: Any) -> int:
     """Verify the audit trail or sign it; the exit code is 1 when something does not hold."""
 
     async def run() -> int:
-        async with opened(options, exclusive=False):
+        async with opening.opened(options, exclusive=False):
             if await migrate.pending():
-                raise Trouble("the database is not up to date; run `python -m api migrate`")
+                raise opening.Trouble("the database is not up to date; run `python -m api migrate`")
             if given.what == "sign":
                 return await _sign(key)
             if not given.progress:
@@ -389,7 +307,7 @@ def keep_audit(options: settings.Settings, given: Any) -> int:
     try:
         key = settings.signing_key(options)
     except ValueError as error:
-        raise Trouble(str(error)) from None
+        raise opening.Trouble(str(error)) from None
     return asyncio.run(run())
 
 

@@ -10,19 +10,22 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import datetime as dt
 
 import structlog
 
-from models import agreements, audit, bookings, engine, outbox
+from models import agreements, audit, base, bookings, engine, outbox
 from models.agreements import arrears
+from search import comparing, sync
 from search import engine as index
-from search import sync
 
 log = structlog.get_logger()
 # Another process may have written: look also when nobody rings. PostgreSQL only.
 POLL_S = 1.0
 LONGEST_PAUSE_S = 30.0
 TICK_S = 5.0
+# In UTC: three in the morning in China.
+COMPARE_AT_HOUR = 19
 SIGN_EVERY_S = 3600.0
 # What signing may cost of the time that a stop has.
 SIGN_AT_STOP_S = 2.0
@@ -56,9 +59,11 @@ class Worker(Loop):
     def __init__(self, target: index.SearchEngine):
         self._target = target
         self._bell = asyncio.Event()
+        self._compare_at = _tonight()
 
     async def start(self) -> None:
-        """Begin: first a full index where there is none, then every change as it comes."""
+        """Begin: first a full index where there is none, then every change as it comes, and once a
+        night a comparison of all of it with the database."""
         outbox.listeners.add(self._bell.set)
         await super().start()
 
@@ -77,6 +82,9 @@ class Worker(Loop):
                 self._bell.clear()
                 while await sync.drain(self._target):
                     pass
+                if base.now() >= self._compare_at:
+                    await comparing.mend(self._target)
+                    self._compare_at = _tonight()
                 pause = 0.0
             except Exception as error:
                 # Whatever it is, the rows are still there and the next round tries again; only
@@ -94,6 +102,13 @@ class Worker(Loop):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._bell.wait()
+
+
+def _tonight() -> dt.datetime:
+    """When the index is next compared with the database."""
+    now = base.now()
+    today = now.replace(hour=COMPARE_AT_HOUR, minute=0, second=0, microsecond=0)
+    return today if today > now else today + dt.timedelta(days=1)
 
 
 class Clock(Loop):

@@ -188,6 +188,7 @@ _CLASSES: dict[str, dict[Level, str]] = {
         "secret": "key request_digest headers body",
     },
     "outbox": {"staff": "seq topic subject happened_at"},
+    "dead_letter": {"staff": "subject topic detail failed_at"},
 }
 _LEVEL_OF: dict[tuple[str, str], Level] = {
     (table, column): level

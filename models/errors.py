@@ -73,6 +73,13 @@ CODES: dict[str, Code] = {
         "Check the id; what you may not see is not found either.",
         "请核对编号；无权查看的对象同样显示为未找到。",
     ),
+    "no_search_server": Code(
+        404,
+        "No search server is open to phones",
+        "没有可直接查询的搜索服务器",
+        "Ask GET /v1/search instead; it finds the same.",
+        "请改用 GET /v1/search，结果相同。",
+    ),
     "method_not_allowed": Code(
         405,
         "This address does not take that method",

@@ -6,13 +6,17 @@ the process before the commit: appending only asks for the worker to be woken af
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from piccolo.columns import UUID, BigSerial, Timestamptz, Varchar
+from msgspec import Struct
+from piccolo.columns import UUID, BigSerial, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 from models import audit, base, engine
+
+_MAX_DETAIL = 1000
 
 # Called after each commit that appended a row. The worker of this process puts itself here.
 listeners: set[Callable[[], None]] = set()
@@ -25,6 +29,24 @@ class Outbox(Table):
     topic = Varchar(length=64, null=False)
     subject = UUID(null=False)
     happened_at = Timestamptz(null=False)
+
+
+class DeadLetter(Table):
+    """A change that the index cannot take, so that it does not hold up those after it."""
+
+    subject = UUID(primary_key=True)
+    topic = Varchar(length=64, null=False)
+    detail = Text(null=False)
+    failed_at = Timestamptz(null=False)
+
+
+class Letter(Struct, frozen=True):
+    """A dead letter as it is read: what to look at again, why it failed, and when last."""
+
+    subject: uuid.UUID
+    topic: str
+    detail: str
+    failed_at: dt.datetime
 
 
 async def append(
@@ -54,6 +76,50 @@ async def announce(work: engine.Work, topic: str, subject: uuid.UUID) -> None:
         base.now(),
     )
     work.after_commit(_wake)
+
+
+async def bury(subject: uuid.UUID, topic: str, detail: str) -> None:
+    """Put a change aside, in place of an earlier one of the same subject."""
+    await engine.execute(
+        "INSERT INTO dead_letter (subject, topic, detail, failed_at) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (subject) DO UPDATE SET topic = excluded.topic, detail = excluded.detail,"
+        " failed_at = excluded.failed_at",
+        subject,
+        topic,
+        detail[:_MAX_DETAIL],
+        base.now(),
+    )
+
+
+async def letters() -> list[Letter]:
+    """Every dead letter, the oldest first."""
+    rows = await engine.fetch("SELECT * FROM dead_letter ORDER BY failed_at, subject")
+    return [base.record(row, Letter) for row in rows]
+
+
+async def settled(subjects: Iterable[uuid.UUID]) -> None:
+    """Forget the dead letters of these: the index has them now."""
+    dead = {letter.subject for letter in await letters()}
+    done = [subject for subject in subjects if subject in dead]
+    if done:
+        await engine.execute(
+            f"DELETE FROM dead_letter WHERE subject IN ({base.placeholders(len(done))})", *done
+        )
+
+
+async def settled_before(moment: dt.datetime) -> None:
+    """Forget the dead letters from before this moment: everything was looked at anew since."""
+    await engine.execute("DELETE FROM dead_letter WHERE failed_at < $1", moment)
+
+
+async def revive() -> int:
+    """Have the worker try every dead letter again; answers how many there were."""
+    async with engine.unit_of_work() as work:
+        dead = await letters()
+        for letter in dead:
+            await announce(work, letter.topic, letter.subject)
+        await engine.execute("DELETE FROM dead_letter")
+    return len(dead)
 
 
 def _wake() -> None:

@@ -84,6 +84,7 @@ TABLES = [
     tasks.Task,
     answers.Answer,
     outbox.Outbox,
+    outbox.DeadLetter,
 ]
 
 APP_CONFIG = AppConfig(

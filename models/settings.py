@@ -63,7 +63,26 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Meilisearch server, http://host:7700; empty: the embedded engine in DATA_DIR.",
     ),
-    Setting("meili_key", "MEILI_KEY", "", "API key for that server.", secret=True),
+    Setting(
+        "meili_key",
+        "MEILI_KEY",
+        "",
+        "API key for that server; `search setup` makes it and the next one.",
+        secret=True,
+    ),
+    Setting(
+        "meili_token_key",
+        "MEILI_TOKEN_KEY",
+        "",
+        "Key that signs what phones may search that server with; empty: they only ask us.",
+        secret=True,
+    ),
+    Setting(
+        "meili_public_url",
+        "MEILI_PUBLIC_URL",
+        "",
+        "Where phones reach that server, https://search.town.example; empty: they do not.",
+    ),
     Setting("access_minutes", "ACCESS_MINUTES", "30", "Life of an access token, in minutes."),
     Setting("refresh_days", "REFRESH_DAYS", "30", "Life of a refresh token, in days."),
     Setting(
@@ -111,6 +130,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     demo: bool
     meili_url: str
     meili_key: str
+    meili_token_key: str
+    meili_public_url: str
     access_minutes: int
     refresh_days: int
     rate_limit: float

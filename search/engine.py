@@ -7,6 +7,7 @@ comes from who is asking, never from the request, and every engine ANDs it with 
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import math
 import re
@@ -42,6 +43,10 @@ class BadQuery(Exception):
 
 class SearchUnavailable(Exception):
     """The index cannot answer now. The database is not touched by this: only search is down."""
+
+
+class TokensNotOffered(Exception):
+    """There is no server that phones could ask themselves, or they are not meant to."""
 
 
 class Box(Struct, frozen=True, kw_only=True):
@@ -127,6 +132,22 @@ class Scope(Struct, frozen=True, kw_only=True):
     places: frozenset[str] = frozenset()
     partners: frozenset[str] = frozenset()
     everything: bool = False
+
+
+class Phones(Struct, frozen=True):
+    """Where phones reach the search server, and the key that signs what they ask it with."""
+
+    url: str
+    key: str
+
+
+class SearchToken(Struct, frozen=True, kw_only=True):
+    """What a phone needs to search this index at this address, until it expires."""
+
+    url: str
+    index: str
+    token: str
+    expires_at: dt.datetime
 
 
 class Hit(Struct, frozen=True, kw_only=True):
@@ -227,6 +248,9 @@ class SearchEngine(Protocol):
     async def suggest(self, text: str, scope: Scope, limit: int) -> list[str]:
         """Titles within the scope that continue or resemble what has been typed so far."""
 
+    async def search_token(self, scope: Scope, seconds: int) -> SearchToken:
+        """For searching the server without us, within the scope. Raises TokensNotOffered."""
+
     async def apply(self, ops: Sequence[Op]) -> Receipt:
         """Accepts writes and returns at once; they are searchable after wait.
 
@@ -253,7 +277,9 @@ class SearchEngine(Protocol):
         """Finishes the writes accepted so far and lets go of everything. May be called twice."""
 
 
-def open_engine(directory: Path | None, url: str = "", key: str = "") -> SearchEngine:
+def open_engine(
+    directory: Path | None, url: str = "", key: str = "", phones: Phones | None = None
+) -> SearchEngine:
     """The Meilisearch server at `url`; without one the embedded engine, over this directory or
     in memory. Whether the server answers is not asked yet.
 
@@ -264,7 +290,7 @@ def open_engine(directory: Path | None, url: str = "", key: str = "") -> SearchE
     # By name: each engine imports this module for its types, and must not be imported back.
     engine: SearchEngine
     if url:
-        engine = importlib.import_module("search.meili").Meili(url, key)
+        engine = importlib.import_module("search.meili").Meili(url, key, phones=phones)
     else:
         engine = importlib.import_module("search.embedded").Embedded(directory)
     return engine

@@ -13,6 +13,9 @@ from search import engine as index
 from search import places
 from search.documents import Document, Location
 
+# Withdrawn and closed ones leave the index.
+INDEXED = "status NOT IN ('withdrawn', 'closed')"
+
 
 async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
     """What brings the index up to date for these needs: documents of public columns alone;

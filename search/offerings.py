@@ -14,6 +14,8 @@ from search import engine as index
 from search import places
 from search.documents import Document, Location
 
+# Withdrawn ones leave the index.
+INDEXED = "status <> 'withdrawn'"
 _SELECT = (
     f"SELECT o.*, CASE WHEN {PUBLIC} THEN 1 ELSE 0 END AS is_public"
     " FROM offering o JOIN partner p ON p.id = o.partner"

@@ -1,34 +1,60 @@
 """From the outbox to the index, and the whole index anew.
 
 The truth is the database. Rows of the outbox only say what to look at again: the documents are
-built from the rows as they are now, so carrying out a row twice, or late, does no harm.
+built from the rows as they are now, so carrying out a row twice, or late, does no harm. One batch
+is on its way at a time; the next is read when the index has it, so a slow index is never flooded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
+import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import structlog
 
-from models import base, engine
+from models import base, engine, outbox
 from models.engine import forgetting
 from search import engine as index
 from search import needs, offerings
 
+T = TypeVar("T")
+Build = Callable[[Sequence[uuid.UUID]], Awaitable[list[index.Op]]]
+
 log = structlog.get_logger()
 BATCH = 500
+# So many rows of the outbox are read at once, since many may be about the same thing.
+ROWS, _AT_ONCE = 20_000, 5_000
+# What passes by itself: it is tried again later, and nothing is given up because of it.
+PASSING = (
+    index.SearchUnavailable,
+    engine.DatabaseUnavailable,
+    *engine.PASSING,
+    # A full disk, a lost connection.
+    sqlite3.OperationalError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+)
 # So often is SQLite's file tried to be written anew, between readers and writers.
 _TRIES = 50
 
+OFFERING, NEED = "offering.changed", "need.changed"
+_BUILDERS: tuple[tuple[str, Build], ...] = (
+    (OFFERING, offerings.operations),
+    (NEED, needs.operations),
+)
 _ITSELF = "itself"
 # topic of an outbox row -> the query that finds the offerings, and the one that finds the needs,
 # whose documents it touches. `$1` is the row's subject.
 _TOUCHED: dict[str, tuple[str | None, str | None]] = {
-    "offering.changed": (_ITSELF, None),
-    "need.changed": (None, _ITSELF),
+    OFFERING: (_ITSELF, None),
+    NEED: (None, _ITSELF),
     "partner.changed": ("SELECT id FROM offering WHERE partner = $1", None),
     "place.changed": (
         "SELECT id FROM offering WHERE place IN"
@@ -42,38 +68,52 @@ _NEITHER: tuple[None, None] = (None, None)
 
 
 async def drain(target: index.SearchEngine) -> int:
-    """Carry one batch of outbox rows to the index; answers how many rows there were.
+    """Carry what the outbox names to the index, each thing once; answers how many rows there were.
 
     The rows are deleted only when the index has them, and exactly those: a change that commits
-    meanwhile has a row of its own.
+    meanwhile has a row of its own. What cannot be carried at all becomes a dead letter.
     """
-    rows = await engine.fetch(f"SELECT seq, topic, subject FROM outbox ORDER BY seq LIMIT {BATCH}")
+    rows = await engine.fetch(f"SELECT seq, topic, subject FROM outbox ORDER BY seq LIMIT {ROWS}")
     if not rows:
         return 0
-    for ops in await _operations(rows):
-        await _carry(target, ops)
+
+    async def carry(some: Sequence[dict[str, Any]]) -> None:
+        async for topic, ops in _operations(some):
+            await _carry(target, topic, ops)
+
+    async def bury(row: dict[str, Any], error: Exception) -> None:
+        await _bury(row["topic"], base.as_id(row["subject"]), error)
+
+    named = {(row["topic"], str(row["subject"])): row for row in rows}
+    await _bisect(list(named.values()), carry, bury)
     if any(row["topic"] == "account.erased" for row in rows):
         await _forget(target)
-    done = [row["seq"] for row in rows]
-    await engine.execute(f"DELETE FROM outbox WHERE seq IN ({base.placeholders(len(done))})", *done)
+    for start in range(0, len(rows), _AT_ONCE):
+        done = [row["seq"] for row in rows[start : start + _AT_ONCE]]
+        holes = base.placeholders(len(done))
+        await engine.execute(f"DELETE FROM outbox WHERE seq IN ({holes})", *done)
     return len(rows)
 
 
 async def rebuild(
     target: index.SearchEngine, progress: Callable[[int, int], None] | None = None
 ) -> int:
-    """Fill a new index beside the one in use and swap it in; answers how many documents it has."""
-    total = await _count()
+    """Fill a new index beside the one in use and swap it in; answers how many documents were
+    looked at. One that the index cannot take becomes a dead letter, and the others go on."""
+    began, total, done = base.now(), await _count(), 0
     fresh = await target.begin_rebuild()
-    done = 0
     try:
-        async for ops in _everything():
-            documents = [op.document for op in ops if isinstance(op, index.Upsert)]
-            _report(await fresh.add(documents))
-            done += len(ops)
+        async for topic, build, ids in everything():
+            await _bisect(
+                ids,
+                functools.partial(_add, fresh, topic, build),
+                functools.partial(_bury, topic),
+            )
+            done += len(ids)
             if progress:
                 progress(done, total)
         await fresh.commit()
+        await outbox.settled_before(began)
     except BaseException:
         await fresh.abort()
         raise
@@ -103,7 +143,35 @@ async def _forget(target: index.SearchEngine) -> None:
     log.warning("database.not_rewritten")
 
 
-async def _operations(rows: Iterable[dict[str, Any]]) -> list[list[index.Op]]:
+async def _bisect(
+    things: Sequence[T],
+    work: Callable[[Sequence[T]], Awaitable[None]],
+    give_up: Callable[[T, Exception], Awaitable[None]],
+) -> None:
+    """Do this with all of them together; if that fails, find out with which it does."""
+    try:
+        await work(things)
+    except PASSING:
+        raise
+    except Exception as error:
+        if len(things) == 1:
+            await give_up(things[0], error)
+            return
+        half = len(things) // 2
+        await _bisect(things[:half], work, give_up)
+        await _bisect(things[half:], work, give_up)
+
+
+async def _bury(topic: str, subject: uuid.UUID, error: Exception | str) -> None:
+    known = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    trace = error if isinstance(error, Exception) else None
+    log.error("search.dead_letter", subject=str(subject), topic=topic, exc_info=trace)
+    await outbox.bury(subject, topic, known)
+
+
+async def _operations(
+    rows: Iterable[dict[str, Any]],
+) -> AsyncIterator[tuple[str, list[index.Op]]]:
     """The index operations of outbox rows, each object once, in batches."""
     touched: tuple[dict[uuid.UUID, None], dict[uuid.UUID, None]] = ({}, {})
     for row in rows:
@@ -113,25 +181,31 @@ async def _operations(rows: Iterable[dict[str, Any]]) -> list[list[index.Op]]:
             elif query:
                 for hit in await engine.fetch(query, row["subject"]):
                     found[base.as_id(hit["id"])] = None
-    batches = []
-    for build, found in zip((offerings.operations, needs.operations), touched, strict=True):
+    for (topic, build), found in zip(_BUILDERS, touched, strict=True):
         ids = list(found)
         for start in range(0, len(ids), BATCH):
-            batches.append(await build(ids[start : start + BATCH]))
-    return batches
+            yield topic, await build(ids[start : start + BATCH])
 
 
-async def _carry(target: index.SearchEngine, ops: list[index.Op]) -> None:
-    _report(await target.wait(await target.apply(ops)))
+async def _carry(target: index.SearchEngine, topic: str, ops: list[index.Op]) -> None:
+    failures = await target.wait(await target.apply(ops))
+    failed = {uuid.UUID(failure.id): failure.detail for failure in failures}
+    ids = [op.document.id if isinstance(op, index.Upsert) else op.id for op in ops]
+    # What the index took is a dead letter no more.
+    await outbox.settled(id for id in map(uuid.UUID, ids) if id not in failed)
+    for subject, detail in failed.items():
+        await _bury(topic, subject, detail)
 
 
-def _report(failures: Iterable[index.Failure]) -> None:
-    for failure in failures:
-        log.error("search.document_refused", id=failure.id, detail=failure.detail)
+async def _add(fresh: index.Rebuild, topic: str, build: Build, ids: Sequence[uuid.UUID]) -> None:
+    documents = [op.document for op in await build(ids) if isinstance(op, index.Upsert)]
+    for failure in await fresh.add(documents):
+        await _bury(topic, uuid.UUID(failure.id), failure.detail)
 
 
-async def _everything() -> AsyncIterator[list[index.Op]]:
-    for table, build in (("offering", offerings.operations), ("need", needs.operations)):
+async def everything() -> AsyncIterator[tuple[str, Build, list[uuid.UUID]]]:
+    """Every object whose document may be in the index: topic, builder and ids, in batches."""
+    for (topic, build), table in zip(_BUILDERS, ("offering", "need"), strict=True):
         after = uuid.UUID(int=0)
         while True:
             rows = await engine.fetch(
@@ -140,7 +214,7 @@ async def _everything() -> AsyncIterator[list[index.Op]]:
             if not rows:
                 break
             ids = [base.as_id(row["id"]) for row in rows]
-            yield await build(ids)
+            yield topic, build, ids
             after = ids[-1]
 
 

@@ -28,10 +28,24 @@ def postgres_server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture(scope="session")
-def meili_server() -> Iterator[meilisearch.Server]:
-    """A Meilisearch server for the whole run; skips where there is none."""
-    with meilisearch.server() as server:
+def fake_server() -> Iterator[meilisearch.Server]:
+    """The stand-in for a Meilisearch server, for the whole run."""
+    with meilisearch.server("fake") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def real_server() -> Iterator[meilisearch.Server]:
+    """A real Meilisearch server for the whole run; skips where there is none."""
+    with meilisearch.server("real") as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=meilisearch.KINDS)
+def meili_server(request: pytest.FixtureRequest) -> meilisearch.Server:
+    """Each of the two."""
+    server: meilisearch.Server = request.getfixturevalue(f"{request.param}_server")
+    return server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,15 +1,15 @@
-"""A real Meilisearch for the tests: started on a free port of this machine, gone with them.
+"""Meilisearch servers for the tests, `fake` and `real`: on a free port, gone with the tests.
 
-The program `meilisearch` is taken from the PATH. A supervisor runs it in a directory of its own
-and ends it with the tests, however they end.
-
-    with meilisearch.server() as running:
+    with meilisearch.server(kind) as running:
         async with meilisearch.engine(running) as opened: …
+    with meilisearch.own_server(kind) as running:
         running.stop(); running.start()       # the same address, the same documents
 
+The fake is `tests/meilisearch_fake`. For the real one the program `meilisearch` is taken from the
+PATH; a supervisor runs it in a directory of its own and ends it with the tests, however they end.
 With MEILI_TEST_URL and MEILI_TEST_KEY (its master key) set, that server is used instead; it is
 never stopped, so tests that have to stop one still need the program. Where there is neither, the
-tests are skipped, and the summary of the run says so.
+tests of the real one are skipped, and the summary of the run says so.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ import pytest
 
 from search import meili
 from tests import meilisearch_process
+from tests.meilisearch_fake import Fake
+
+KINDS = ("fake", "real")
 
 MISSING = (
     "NO MEILISEARCH: put the program `meilisearch` (1.41 or newer) on the PATH, or set"
@@ -45,10 +48,26 @@ class Server:
 
     async def key(self) -> str:
         """The least key that works."""
-        return await meili.make_keys(self.url, self.master_key)
+        return (await meili.make_keys(self.url, self.master_key)).ours
 
 
-class OwnServer(Server):
+class FakeServer(Server):
+    """The stand-in; `fake.state` is where its troubles are made."""
+
+    def __init__(self) -> None:
+        self.fake = Fake(meilisearch_process.MASTER_KEY)
+        super().__init__(self.fake.url, meilisearch_process.MASTER_KEY)
+
+    def stop(self) -> None:
+        """Ends the server at once; its documents stay."""
+        self.fake.stop()
+
+    def start(self) -> None:
+        """Starts it again at the same address."""
+        self.fake.start()
+
+
+class RealServer(Server):
     """One that the tests may stop and start again."""
 
     def __init__(self, supervisor: subprocess.Popen[str]) -> None:
@@ -77,20 +96,30 @@ class OwnServer(Server):
         return str(answer["url"])
 
 
+OwnServer = FakeServer | RealServer
+
+
 @contextlib.contextmanager
-def server() -> Iterator[Server]:
-    """The server of MEILI_TEST_URL, or one of our own for the length of the block."""
+def server(kind: str) -> Iterator[Server]:
+    """A server for the length of the block; the real one is that of MEILI_TEST_URL, if set."""
     given = os.environ.get("MEILI_TEST_URL")
-    if given:
+    if given and kind == "real":
         yield Server(given, os.environ.get("MEILI_TEST_KEY", ""))
         return
-    with own_server() as started:
+    with own_server(kind) as started:
         yield started
 
 
 @contextlib.contextmanager
-def own_server() -> Iterator[OwnServer]:
-    """A server of our own; skips the test where the program is not installed."""
+def own_server(kind: str) -> Iterator[OwnServer]:
+    """A server of our own; skips the test where the program of the real one is not installed."""
+    if kind == "fake":
+        fake = FakeServer()
+        try:
+            yield fake
+        finally:
+            fake.stop()
+        return
     program = shutil.which("meilisearch")
     if program is None:
         pytest.skip(MISSING)
@@ -105,7 +134,7 @@ def own_server() -> Iterator[OwnServer]:
     assert supervisor.stdin
     assert supervisor.stdout
     try:
-        yield OwnServer(supervisor)
+        yield RealServer(supervisor)
     finally:
         supervisor.stdin.close()
         supervisor.wait(timeout=STOP_S)

@@ -235,11 +235,11 @@ async def test_a_database_that_does_not_answer_is_one_of_the_lines() -> None:
 # The commands
 
 
-@pytest.mark.parametrize("command", ["serve", "reindex"])
+@pytest.mark.parametrize("command", ["serve", "search rebuild"])
 def test_a_refused_start_is_a_line_for_each_reason_and_exit_code_1(
     command: str, tmp_path: Path
 ) -> None:
-    done = _run(command, cwd=tmp_path, MODE="production", LITESTAR_DEBUG="1")
+    done = _run(*command.split(), cwd=tmp_path, MODE="production", LITESTAR_DEBUG="1")
     assert (done.returncode, done.stdout) == (1, "")
     lines = done.stderr.splitlines()
     assert all(line.startswith("error: ") for line in lines)

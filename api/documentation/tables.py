@@ -102,6 +102,7 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "move_member": (404, 409),
     "book_series": (404, 409, 422),
     "cancel_series": (404, 409),
+    "make_search_token": (404,),
     "confirm_booking": (409, 412),
     "cancel_booking": (409, 412),
     "propose_docking": (409, 422),

@@ -46,7 +46,7 @@ def find(view: View, query: Query, scope: Scope) -> Page:
 def _candidates(view: View, query: Query, plan: textindex.Plan) -> tuple[Ints, Ints]:
     """Slots and scores of what the text finds; of everything if it asks for nothing."""
     if plan.clause is not None:
-        return view.matches(query.text, query.match, plan.clause)
+        return view.matches(query.text, query.match, plan.clause, plan)
     slots = np.flatnonzero(view.columns.alive)
     return slots, np.zeros(len(slots), np.int64)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Literal
 
 from msgspec import Struct
 
@@ -20,7 +21,7 @@ _MAX_HITS = 2_000_000  # of all texts together: 32 MB
 _MAX_TEXTS = 1000
 _MAX_STALE = 500  # documents; with more, asking anew is cheaper
 
-Key = tuple[str, Match]
+Key = tuple[str, Match | Literal["first"]]  # a text, or the first word of several
 
 
 class Found(Struct, frozen=True):

@@ -20,7 +20,18 @@ from search.documents import Document
 from search.embedded import finding
 from search.embedded.keeper import Beside, Keeper
 from search.embedded.store import View
-from search.engine import Failure, Health, Op, Page, Query, Receipt, Scope, SearchUnavailable
+from search.engine import (
+    Failure,
+    Health,
+    Op,
+    Page,
+    Query,
+    Receipt,
+    Scope,
+    SearchToken,
+    SearchUnavailable,
+    TokensNotOffered,
+)
 
 T = TypeVar("T")
 
@@ -71,6 +82,10 @@ class Embedded:
         """Titles within the scope that continue or resemble what has been typed so far."""
         view = self._view()
         return await self._on_reader(lambda: finding.suggest(view, text, scope, limit))
+
+    async def search_token(self, scope: Scope, seconds: int) -> SearchToken:
+        """Nobody but this process can ask this index."""
+        raise TokensNotOffered
 
     async def apply(self, ops: Sequence[Op]) -> Receipt:
         """Accepts writes and returns at once; they are searchable after wait."""

@@ -19,7 +19,7 @@ from search import documents
 from search.documents import Document
 from search.embedded import textindex
 from search.embedded.columns import Columns, Ints
-from search.embedded.memory import Found, Memory
+from search.embedded.memory import Found, Key, Memory
 from search.embedded.spelling import Vocabulary
 from search.engine import Delete, Failure, Match, Op, SearchUnavailable
 
@@ -47,17 +47,38 @@ class View:
         """How to find this text in this state of the index."""
         return textindex.plan(self._schema, self.words, text, match)
 
-    def matches(self, text: str, match: Match, clause: tantivy.Query) -> tuple[Ints, Ints]:
-        """Slots and scores of all documents that meet the clause, which stands for this text."""
+    def matches(
+        self, text: str, match: Match, clause: tantivy.Query, plan: textindex.Plan
+    ) -> tuple[Ints, Ints]:
+        """Slots and scores of all documents that meet the clause of the plan of this text."""
         found = self.memory.get((text, match))
         if found is None:
-            found = self._match(clause)
+            found = self._match(clause) if plan.first is None else self._beyond(plan.first, plan)
         elif found.stale:
             found = self._refresh(found, clause)
         else:
             return found.slots, found.scores
         self.memory.put((text, match), found)
         return found.slots, found.scores
+
+    def _beyond(self, first: tantivy.Query, plan: textindex.Plan) -> Found:
+        """What a text of several words finds. Its first word may find nearly everything, and has
+        probably been asked for before; of the others only what they add is fetched."""
+        key: Key = (plan.first_word, "first")
+        known = self.memory.get(key)
+        if known is None:
+            known = self._match(first)
+            self.memory.put(key, known)
+        elif known.stale:
+            known = self._refresh(known, first)
+            self.memory.put(key, known)
+        scores = np.zeros(len(self.columns.alive), np.int64)
+        scores[known.slots] = known.scores
+        if plan.more is not None:
+            more = self._match(plan.more)
+            scores[more.slots] = more.scores
+        slots = np.flatnonzero(scores)
+        return Found(slots, scores[slots])
 
     def documents(self, slots: Sequence[int]) -> list[Document]:
         """The documents in these slots, in this order."""

@@ -27,6 +27,7 @@ _FIELD = 1 << 5  # per word, times 0 to 4
 _TOGETHER = 1 << 11  # per Chinese run
 _TYPO = 1 << 14  # per word, times 2 minus its typos
 _WORD = 1 << 19
+_RUNS = 5  # of a query that are looked for as they were typed
 _MANY = 24  # from here on one query over a set of terms is faster than one query each
 
 Clause = tantivy.Query
@@ -42,13 +43,18 @@ class Entry(Struct, frozen=True):
 class Plan(Struct, frozen=True):
     """What a text asks for, and what to mark in the texts that it finds.
 
-    `clause` is None if the text asks for nothing, as punctuation does.
+    `clause` is None if the text asks for nothing, as punctuation does. Where words may be dropped,
+    `first` is the first one by itself, which everything found has, and `more` finds of that what
+    has another, with its whole score: what is in neither has the score of `first`.
     """
 
     clause: Clause | None
     words: frozenset[str]
     beginnings: tuple[str, ...]
     han: tuple[str, ...]
+    first: Clause | None = None
+    first_word: str = ""
+    more: Clause | None = None
 
 
 def schema() -> tantivy.Schema:
@@ -123,9 +129,28 @@ class _Planner:
             clause = tantivy.Query.empty_query()
         else:
             extras = [self._everywhere([(0, asked.whole)], _WHOLE)]
-            extras += [self._everywhere(analysis.grams(run), _TOGETHER) for run in asked.runs[:5]]
+            extras += [
+                self._everywhere(analysis.grams(run), _TOGETHER) for run in asked.runs[:_RUNS]
+            ]
             clause = _with(clause, extras, tantivy.Occur.Should)
-        return Plan(clause, frozenset(self._marked), tuple(self._beginnings), han)
+        marks = (frozenset(self._marked), tuple(self._beginnings), han)
+        if match == "any" and len(asked.words) > 1:
+            first, more = self._apart(clause, asked)
+            if first is not None:
+                return Plan(clause, *marks, first, asked.words[0].text, more)
+        return Plan(clause, *marks)
+
+    def _apart(self, clause: Clause, asked: analysis.Asked) -> tuple[Clause | None, Clause | None]:
+        words = asked.words
+        first, second = self._word(words[0]), self._word(words[1])
+        others = [second, self._both_as_one(words[0], words[1])]
+        # What stands together counts even where the second word is missing.
+        others += [self._everywhere(analysis.grams(run), 0) for run in asked.runs[:_RUNS]]
+        found = [(tantivy.Occur.Should, other) for other in others if other is not None]
+        if not found:
+            return first, None
+        any_other = tantivy.Query.const_score_query(tantivy.Query.boolean_query(found), 0.0)
+        return first, both(clause, any_other)
 
     def _chain(self, words: Sequence[analysis.Word], match: Match) -> Clause | None:
         """The first word must be found; the others too, or they add to the score as far as they
@@ -133,9 +158,8 @@ class _Planner:
         """
         first, rest = words[0], words[1:]
         ways = [self._followed(self._word(first), rest, match)]
-        if rest and not first.han and not rest[0].han:
-            joined = analysis.Word(first.text + rest[0].text, han=False, open=rest[0].open)
-            ways.append(self._followed(self._joined(joined), rest[1:], match))
+        if rest:
+            ways.append(self._followed(self._both_as_one(first, rest[0]), rest[1:], match))
         return _best(way for way in ways if way is not None)
 
     def _followed(
@@ -175,8 +199,11 @@ class _Planner:
                 clauses.append(_scored(together, _score(field) - _TYPO))
         return _best(clauses)
 
-    def _joined(self, word: analysis.Word) -> Clause | None:
+    def _both_as_one(self, first: analysis.Word, second: analysis.Word) -> Clause | None:
         """Two typed words written as one in the index: both are found, with one typo."""
+        if first.han or second.han:
+            return None
+        word = analysis.Word(first.text + second.text, han=False, open=second.open)
         extra = _WORD + _TYPO
         clauses = self._exactly(word.text, extra)
         if word.open:

@@ -1,10 +1,12 @@
 """The index on a Meilisearch server (1.41 or newer), over its HTTP API.
 
-Everything goes through one `httpx.AsyncClient`, administration too: the official client is
-synchronous, has no time-outs and is not safe in threads.
+entries -> asking -> runner      documents as the server keeps them; queries; the engine
+breaker -> server -> writing     one call; one index
+keys                             the least keys, and tokens for phones
 """
 
-from search.meili.keys import make_keys
-from search.meili.runner import INDEX, Meili
+from search.meili.entries import INDEX
+from search.meili.keys import Keys, make_keys
+from search.meili.runner import Meili
 
-__all__ = ["INDEX", "Meili", "make_keys"]
+__all__ = ["INDEX", "Keys", "Meili", "make_keys"]

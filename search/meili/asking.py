@@ -46,7 +46,7 @@ class Answers(Struct, frozen=True):
 def asked(index: str, query: Query, scope: Scope) -> list[dict[str, Any]]:
     """What to ask the server: the query itself, and then each facet that ignores a filter."""
     filters = _filters(query)
-    main = _search(index, query, [*_seen_by(scope), *filters.values()])
+    main = _search(index, query, [*seen_by(scope), *filters.values()])
     main |= {"page": query.page, "hitsPerPage": query.page_size, "sort": _sort(query)}
     main["facets"] = [name for name in query.facets if name not in filters]
     if query.highlight:
@@ -58,7 +58,7 @@ def asked(index: str, query: Query, scope: Scope) -> list[dict[str, Any]]:
     searches = [main]
     for name in _own(query, filters):
         others = [clause for key, clause in filters.items() if key != name]
-        count = _search(index, query, [*_seen_by(scope), *others])
+        count = _search(index, query, [*seen_by(scope), *others])
         searches.append(count | {"page": 1, "hitsPerPage": 0, "facets": [name]})
     return searches
 
@@ -118,7 +118,8 @@ def _own(query: Query, filters: dict[str, str]) -> list[str]:
     return [name for name in query.facets if name in filters]
 
 
-def _seen_by(scope: Scope) -> list[str]:
+def seen_by(scope: Scope) -> list[str]:
+    """What restricts a search to what the scope may see; all of it must hold."""
     if scope.everything:
         return []
     clauses = ["public = true"]

@@ -1,10 +1,12 @@
 """Documents as the server keeps them, and what it is told to do with their fields.
 
-An entry has the fields of the document, with three differences. Its texts are plain: traditional
+An entry has the fields of the document, with these differences. Its texts are plain: traditional
 characters simplified, character by character, because the server cuts Chinese into words before
 it simplifies, and finds no words in traditional texts. What a text was before is in `original`,
 where it differs. `parts` holds every Chinese character and every word inside longer ones, so
 that any part of a text can be found: the server by itself knows only the words it cut.
+What everybody may see has no `places`, which serve the scope alone, and no hit shows them: phones
+ask the server themselves, and must not find out by filters or facets in which building a home is.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ TEXTS = (
     "description_zh",
     "description_en",
 )
+INDEX = "community_partners"
 MAX_TOTAL = 100_000
 OPEN, CLOSE = "\ue000", "\ue001"  # stand for <em> and </em> until the text is escaped
 _FORMAT = "1"  # counts up when entries change in a way that the rest of mark() misses
@@ -39,7 +42,10 @@ _APART = " 。 "  # far enough apart that no phrase crosses from one run into th
 
 SETTINGS: dict[str, Any] = {
     "searchableAttributes": [*TEXTS, "parts"],
-    "displayedAttributes": [*Document.__struct_fields__, "original"],
+    "displayedAttributes": [
+        *(name for name in Document.__struct_fields__ if name != "places"),
+        "original",
+    ],
     "filterableAttributes": [
         "kind",
         "status",
@@ -120,6 +126,8 @@ def entry(document: Document) -> bytes:
     for name in ("community", "partner"):
         if not fields[name]:
             del fields[name]  # or else facets would count what has none
+    if document.public:
+        del fields["places"]
     if document.location is not None:
         at = document.location
         fields["_geo"] = {"lat": at.lat_e6 / 1e6, "lng": at.lon_e6 / 1e6}
@@ -128,7 +136,8 @@ def entry(document: Document) -> bytes:
 
 
 def read(raw: msgspec.Raw) -> tuple[Document, Kept]:
-    """The document of a hit, as it was given to `entry`. Refuses (MsgspecError) foreign ones."""
+    """The document of a hit, as it was given to `entry` but for its places. Refuses (MsgspecError)
+    foreign ones."""
     document, kept = _documents.decode(raw), _kept.decode(raw)
     if kept.original:
         document = structs.replace(document, **kept.original)

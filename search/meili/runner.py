@@ -22,17 +22,20 @@ from search.engine import (
     Health,
     Op,
     Page,
+    Phones,
     Query,
     Receipt,
     Scope,
+    SearchToken,
     SearchUnavailable,
+    TokensNotOffered,
     Upsert,
 )
-from search.meili import asking, writing
+from search.meili import asking, keys, writing
+from search.meili.entries import INDEX
 from search.meili.server import Answered, Server
 from search.meili.writing import Sent, Target
 
-INDEX = "community_partners"
 _LOOKED_AT = 4  # documents for each suggestion, since several may have the same title
 _MAX_RECEIPTS = 1000  # that nobody has waited for yet; older ones are forgotten
 
@@ -56,9 +59,12 @@ class Meili:
     `index` is the name of the index on the server; `<index>_next` is where it is rebuilt.
     """
 
-    def __init__(self, url: str, key: str = "", index: str = INDEX) -> None:
+    def __init__(
+        self, url: str, key: str = "", index: str = INDEX, phones: Phones | None = None
+    ) -> None:
         """Connects to nothing yet. Refuses (SearchUnavailable) what is no address or no key."""
         self._server = Server(url, key)
+        self._phones = phones
         self._main = Target(self._server, index)
         self._known = False  # whether the index is known to be on the server
         self._rebuild: MeiliRebuild | None = None
@@ -93,6 +99,13 @@ class Meili:
         titles = [asking.title(hit.document, text) for hit in page.hits]
         return list(dict.fromkeys(filter(None, titles)))[:limit]
 
+    async def search_token(self, scope: Scope, seconds: int) -> SearchToken:
+        """What a phone needs to ask the server itself; see `keys.sign`."""
+        self._check_open()
+        if self._phones is None:
+            raise TokensNotOffered
+        return keys.sign(self._phones, self._main.uid, scope, seconds)
+
     async def apply(self, ops: Sequence[Op]) -> Receipt:
         """Queues writes on the server and returns; they are searchable after wait."""
         self._check_open()
@@ -126,7 +139,7 @@ class Meili:
             self._rebuild = None
             beside = Target(self._server, f"{self._main.uid}_next")
             # There may be one that nobody remembers: what a rebuild left that was killed.
-            await self._server.done(await beside.drop(), but="index_not_found")
+            await beside.drop()
             await beside.create()
             self._rebuild = MeiliRebuild(self, beside)
             return self._rebuild
@@ -172,11 +185,14 @@ class Meili:
             beside, main = rebuild.beside, self._main
             name = await beside.mark()
             rename = not await main.exists()
-            names = {"indexes": [beside.uid, main.uid], "rename": rename}
-            await self._server.queue("POST", "/swap-indexes", [names])
+            swap: dict[str, list[str] | bool] = {
+                "indexes": [beside.uid, main.uid],
+                "rename": rename,
+            }
+            await self._server.administer(lambda client: client.swap_indexes([swap]))
             # Our key may not look at that task, which belongs to no index; the next one may be
             # looked at, and tasks are done in order. It deletes the old index.
-            await self._server.done(await beside.drop(), but="index_not_found")
+            await beside.drop()
             if await main.marked() != name:
                 raise SearchUnavailable("the server did not put the new index in its place")
             self._rebuild = None

@@ -1,26 +1,41 @@
-"""The server over HTTP: every call has a time-out, and every trouble is a SearchUnavailable."""
+"""The server over HTTP: every call has a time-out, and every trouble is a SearchUnavailable.
+
+Searches and documents go through httpx, over aiohttp because its own transport takes four times as
+long. What is asked once in a while (indexes, settings, keys) goes through the official client: it
+is synchronous and its objects are not safe in threads, so each call makes one and runs in a thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
+import aiohttp
 import httpx
+import meilisearch
 import msgspec
+import pydantic
+from httpx_aiohttp import AiohttpTransport
+from meilisearch import errors
+from meilisearch.models.task import TaskInfo
 from msgspec import Struct, field
 
 from search.engine import SearchUnavailable
+from search.meili.breaker import Breaker
 
 T = TypeVar("T")
 
 CALL_S = 5.0  # a search, or asking how a task is doing
+ADMIN_S = 10  # what the official client does
 UPLOAD_S = 30.0
 WAIT_S = 600.0  # for one task to end, those before it included
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.2
 # The server closes idle connections after 5 s; one that is being closed must not be used again.
 _LIMITS = httpx.Limits(max_connections=32, keepalive_expiry=2.0)
 _TIMEOUT = httpx.Timeout(UPLOAD_S, connect=2.0, pool=2.0)
+# It has no time for us now; any other answer shows that it is well.
+_BUSY = (429, 500, 502, 503, 504)
 
 
 class Trouble(Struct, frozen=True):
@@ -69,12 +84,47 @@ class Server:
         if key:
             headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.AsyncClient(
-            base_url=address, headers=headers, timeout=_TIMEOUT, limits=_LIMITS
+            base_url=address,
+            headers=headers,
+            timeout=_TIMEOUT,
+            # Without TLS there is nothing to verify, and the certificates need not be read.
+            transport=AiohttpTransport(verify=address.scheme == "https", limits=_LIMITS),
         )
+        self._url, self._key = str(address).rstrip("/"), key
+        self._breaker = Breaker()
 
     @property
     def closed(self) -> bool:
         return self._client.is_closed
+
+    async def administer(self, work: Callable[[meilisearch.Client], T]) -> T:
+        """What this does with the official client, in a thread."""
+        self._check()
+
+        def run() -> T:
+            return work(meilisearch.Client(self._url, self._key or None, timeout=ADMIN_S))
+
+        try:
+            async with asyncio.timeout(2 * ADMIN_S):
+                done = await asyncio.to_thread(run)
+        except errors.MeilisearchApiError as error:
+            self._heard(error.status_code, "")
+            trouble = Trouble(error.message, error.code or "", error.type or "")
+            raise Answered(error.status_code, trouble) from error
+        except (errors.MeilisearchError, OSError, TimeoutError) as error:
+            self._breaker.failed()
+            raise SearchUnavailable(f"Meilisearch does not answer: {error}") from error
+        except (pydantic.ValidationError, ValueError, KeyError, TypeError) as error:
+            raise SearchUnavailable("no answer of a Meilisearch server") from error
+        self._breaker.succeeded()
+        return done
+
+    async def carry_out(
+        self, work: Callable[[meilisearch.Client], TaskInfo], but: str = ""
+    ) -> None:
+        """The same with work that queues a task, which is waited for; see `done`."""
+        task = await self.administer(work)
+        await self.done(task.task_uid, but)
 
     async def close(self) -> None:
         """Closes all connections. May be called twice."""
@@ -89,7 +139,7 @@ class Server:
         return _decoded(kind, answer)
 
     async def queue(self, method: str, path: str, body: object = None) -> int:
-        """Puts a change of indexes or settings on the server's queue; answers its task."""
+        """Puts a change of documents on the server's queue; answers its task."""
         return (await self.ask(_Queued, method, path, body)).task
 
     async def upload(self, path: str, documents: Sequence[bytes]) -> int:
@@ -136,15 +186,15 @@ class Server:
         seconds: float,
         parameters: dict[str, Any],
     ) -> bytes:
-        if self.closed:
-            raise SearchUnavailable("the search engine is closed")
+        self._check()
         headers = {"Content-Type": content_type} if content is not None else {}
         try:
             async with asyncio.timeout(seconds):
                 answer = await self._client.request(
                     method, path, content=content, headers=headers, params=parameters
                 )
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, aiohttp.ClientError, TimeoutError) as error:
+            self._breaker.failed()
             reason = str(error) or type(error).__name__
             raise SearchUnavailable(f"Meilisearch does not answer: {reason}") from error
         except RuntimeError as error:
@@ -152,9 +202,22 @@ class Server:
                 raise
             # Closed by somebody else while it was waiting for a connection.
             raise SearchUnavailable("the search engine is closed") from error
+        self._heard(answer.status_code, answer.headers.get("retry-after", ""))
         if answer.is_success:
             return answer.content
         raise Answered(answer.status_code, _trouble(answer.content))
+
+    def _check(self) -> None:
+        if self.closed:
+            raise SearchUnavailable("the search engine is closed")
+        self._breaker.check()
+
+    def _heard(self, status: int, retry_after: str) -> None:
+        if status in _BUSY:
+            # The other form, a date, is of no use between two clocks.
+            self._breaker.failed(float(retry_after) if retry_after.isdecimal() else 0.0)
+        else:
+            self._breaker.succeeded()
 
 
 def _decoded(kind: type[T], answer: bytes) -> T:

@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
 from msgspec import Struct
 
 from search import documents
@@ -28,11 +27,12 @@ class Write(Struct, frozen=True):
 
 
 class Sent(Struct, frozen=True):
-    """One task of an index and the documents in it; none for deletions."""
+    """One task of an index: the documents in it, or the ids that it deletes."""
 
     target: Target
     task: int
     upserts: tuple[Write, ...] = ()
+    deletes: tuple[str, ...] = ()
 
 
 class _Version(Struct, frozen=True):
@@ -63,19 +63,21 @@ class Target:
 
     async def create(self) -> None:
         """An empty index of this name, which must not be there, with our settings."""
-        made = await self._server.queue("POST", "/indexes", {"uid": self.uid, "primaryKey": "id"})
-        await self._server.done(made)
-        settings = await self._server.queue("PATCH", f"{self.path}/settings", entries.SETTINGS)
-        await self._server.done(settings)
+        uid = self.uid
+        carry_out = self._server.carry_out
+        await carry_out(lambda client: client.create_index(uid, {"primaryKey": "id"}))
+        await carry_out(lambda client: client.index(uid).update_settings(entries.SETTINGS))
 
-    async def drop(self) -> int:
-        """Has the index deleted, if there is one; answers the task."""
-        return await self._server.queue("DELETE", self.path)
+    async def drop(self) -> None:
+        """Deletes the index, if there is one."""
+        uid = self.uid
+        await self._server.carry_out(lambda client: client.delete_index(uid), but=_NOT_THERE)
 
     async def exists(self) -> bool:
         """Whether the server has it."""
+        uid = self.uid
         try:
-            await self._server.ask(msgspec.Raw, "GET", self.path)
+            await self._server.administer(lambda client: client.get_raw_index(uid))
         except Answered as answered:
             if answered.code == _NOT_THERE:
                 return False
@@ -88,16 +90,15 @@ class Target:
         An index has no room for remarks, so they are a synonym for a word that no one types.
         They go along when two indexes exchange names.
         """
-        name = uuid.uuid4().hex
+        uid, name = self.uid, uuid.uuid4().hex
         marks = {entries.mark(): [name]}
-        task = await self._server.queue("PUT", f"{self.path}/settings/synonyms", marks)
-        await self._server.done(task)
+        await self._server.carry_out(lambda client: client.index(uid).update_synonyms(marks))
         return name
 
     async def marked(self) -> str:
         """The name that `mark` gave it; empty if it is incomplete, or not as one would be now."""
-        path = f"{self.path}/settings/synonyms"
-        marks = await self._server.ask(dict[str, list[str]], "GET", path)
+        uid = self.uid
+        marks = await self._server.administer(lambda client: client.index(uid).get_synonyms())
         return "".join(marks.get(entries.mark(), ()))
 
     async def versions(self) -> dict[str, int]:
@@ -128,37 +129,46 @@ class Target:
                 self._seen[one.id] = max(one.version, seen)
             sent = [await self._upload(part) for part in _payloads(upserts.values())]
             if deletes:
-                path = f"{self.path}/documents/delete-batch"
-                sent.append(Sent(self, await self._server.queue("POST", path, list(deletes))))
+                sent.append(await self._delete(tuple(deletes)))
             return sent
 
-    async def settle(self, sent: Sent) -> list[Failure]:
+    async def settle(self, sent: Sent, *, alone: bool = False) -> list[Failure]:
         """Waits for a task. When a document spoils it for the others, they are sent without it.
 
         The server fails a whole batch for one document, so it is halved until that one is found.
+        It may be one of another task that it did together with this: what is `alone` has no such
+        excuse.
         """
         trouble = await self._server.outcome(sent.task)
         if trouble is None:
             return []
-        if not sent.upserts or trouble.code.startswith("index_"):
+        if trouble.code.startswith("index_") or (alone and sent.deletes):
             raise SearchUnavailable(f"task {sent.task} failed: {trouble.code} {trouble.message}")
-        if len(sent.upserts) == 1:
+        if sent.deletes:
+            async with self._sending:
+                again = await self._delete(sent.deletes)
+            return await self.settle(again, alone=True)
+        if alone:
             return [Failure(sent.upserts[0].id, trouble.message)]
         half = len(sent.upserts) // 2
         failures = []
-        for part in (sent.upserts[:half], sent.upserts[half:]):
+        for part in filter(None, (sent.upserts[:half], sent.upserts[half:])):
             async with self._sending:
                 # Meanwhile something newer may have been sent.
                 current = [one for one in part if one.version == self._seen[one.id]]
-                again = await self._upload(current) if current else None
-            if again:
-                failures += await self.settle(again)
+                resent = await self._upload(current) if current else None
+            if resent:
+                failures += await self.settle(resent, alone=len(current) == 1)
         return failures
 
     async def _upload(self, part: Sequence[Write]) -> Sent:
         documents = [one.entry for one in part if one.entry is not None]
         task = await self._server.upload(f"{self.path}/documents", documents)
         return Sent(self, task, tuple(part))
+
+    async def _delete(self, ids: tuple[str, ...]) -> Sent:
+        path = f"{self.path}/documents/delete-batch"
+        return Sent(self, await self._server.queue("POST", path, ids), deletes=ids)
 
     async def _look_up(self, ids: Sequence[str]) -> None:
         """Learns the versions of ids it has not sent itself."""

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from models import settings
+from search import meili
 from tests import meilisearch, postgres, towns
 from tests.towns import Town, a_need, a_space
 
@@ -25,10 +26,10 @@ ROOT = Path(__file__).parents[2]
 Templates = dict[tuple[str, str], Any]
 
 
-@pytest.fixture
-def own() -> Iterator[meilisearch.OwnServer]:
+@pytest.fixture(params=meilisearch.KINDS)
+def own(request: pytest.FixtureRequest) -> Iterator[meilisearch.OwnServer]:
     """A server of this test's own, to be stopped and started."""
-    with meilisearch.own_server() as server:
+    with meilisearch.own_server(request.param) as server:
         yield server
 
 
@@ -112,7 +113,7 @@ async def test_a_server_that_lost_everything_is_filled_again(
     await town.make("/v1/needs", a_need(town))
     await town.indexed()
     target = town.app.state.engine
-    await target._server.done(await target._main.drop())
+    await target._main.drop()
     await _until_there(town)
     await _until_found(town, "dawn", {"A breakfast point at dawn"})
 
@@ -184,7 +185,7 @@ async def test_on_postgresql_one_worker_carries_changes_and_another_stands_by(
             assert await _found(town, "dawn") == {"A breakfast point at dawn"}
             with program.working("second") as second:
                 await program.has_said("second", "worker.standby")
-                refused = await asyncio.to_thread(program.run, "reindex")
+                refused = await asyncio.to_thread(program.run, "search", "rebuild")
                 assert refused.returncode == 1
                 assert "stop `work` to do it by hand" in refused.stderr
                 first.kill()
@@ -195,26 +196,30 @@ async def test_on_postgresql_one_worker_carries_changes_and_another_stands_by(
                 assert await _found(town, "lighthouse") == {"A lighthouse"}
                 second.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(second.wait, 10) == 0
-        done = await asyncio.to_thread(program.run, "reindex")
+        done = await asyncio.to_thread(program.run, "search", "rebuild")
         assert (done.returncode, done.stdout) == (0, "2 documents indexed.\n"), done.stderr
 
 
-async def test_search_setup_prints_the_line_for_the_settings(
+async def test_search_setup_prints_the_lines_for_the_settings(
     own: meilisearch.OwnServer, tmp_path: Path
 ) -> None:
     program = Program(tmp_path, MEILI_URL=own.url, MEILI_MASTER_KEY=own.master_key)
-    done = program.run("search-setup")
-    assert (done.stdout, done.stderr) == (f"MEILI_KEY={await own.key()}\n", "")
+    done = program.run("search", "setup")
+    keys = await meili.make_keys(own.url, own.master_key)
+    assert (done.stdout, done.stderr) == (
+        f"MEILI_KEY={keys.ours}\nMEILI_TOKEN_KEY={keys.tokens}\n",
+        "",
+    )
     assert not (tmp_path / "data").exists()
     wrong = Program(tmp_path, MEILI_URL=own.url, MEILI_MASTER_KEY="not-the-master-key")
-    done = wrong.run("search-setup")
+    done = wrong.run("search", "setup")
     assert (done.returncode, done.stdout) == (1, "")
     assert "403 invalid_api_key" in done.stderr
     assert "not-the-master-key" not in done.stderr
 
 
 def test_search_setup_and_work_say_what_they_need(tmp_path: Path) -> None:
-    done = Program(tmp_path, MEILI_URL="http://127.0.0.1:1").run("search-setup")
+    done = Program(tmp_path, MEILI_URL="http://127.0.0.1:1").run("search", "setup")
     assert done.returncode == 1
     assert "set MEILI_URL and MEILI_MASTER_KEY" in done.stderr
     done = Program(tmp_path, MEILI_URL="http://127.0.0.1:1").run("work")

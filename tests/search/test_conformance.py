@@ -46,15 +46,20 @@ async def _embedded(directory: Path | None) -> AsyncIterator[SearchEngine]:
     await opened.close()
 
 
+def _on_a_server(
+    request: pytest.FixtureRequest, kind: str
+) -> AbstractAsyncContextManager[SearchEngine]:
+    return meilisearch.engine(request.getfixturevalue(f"{kind}_server"))
+
+
 ENGINES = {
     "embedded in memory": Candidate(lambda _: _embedded(None), exact=False),
     "embedded in a directory": Candidate(
         lambda request: _embedded(request.getfixturevalue("tmp_path_factory").mktemp("index")),
         exact=False,
     ),
-    "meilisearch": Candidate(
-        lambda request: meilisearch.engine(request.getfixturevalue("meili_server")), exact=True
-    ),
+    "meilisearch, fake": Candidate(lambda request: _on_a_server(request, "fake"), exact=True),
+    "meilisearch, real": Candidate(lambda request: _on_a_server(request, "real"), exact=True),
 }
 
 

@@ -1,0 +1,368 @@
+"""How long it takes to search, over HTTP too, and to keep the index as the database is.
+
+    ./run bench search [--documents 50000] [--queries 400]
+
+A synthetic city. `bare` is the engine alone, `endpoint` the same questions through the application,
+called as a server calls it: ratios are of processor time, so that other work counts for little.
+`static` answers a ready-made body through the same application; `stub` asks a search server that
+answers at once. `first` are texts asked for the first time, `again` those asked before. `fresh` is
+from a commit until a search finds it, at 10 writes a second. `rebuild` goes on under 50 writes a
+second; `lost` is what the index then has otherwise than the database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import random
+import resource
+import tempfile
+import time
+import urllib.parse
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from litestar import Litestar, Response, get
+from msgspec import Struct, json
+
+from api import app as application
+from api import worker
+from models import base, engine, migrate, outbox, settings
+from search import comparing, meili, sync
+from search import engine as index
+from search.meili import entries, writing
+from tests import databases, meilisearch
+from tests.bench import _city
+
+EVERYONE = index.Scope()
+PAGE = 20
+
+
+class Figures(Struct):
+    """What was measured, by name; milliseconds, ratios, counts."""
+
+    rows: dict[str, float] = {}
+
+    def note(self, name: str, value: float, unit: str = "") -> None:
+        self.rows[name] = value
+        print(f"{name:44}{value:>12,.2f} {unit}", flush=True)
+
+
+def main(argv: list[str] | None = None) -> Figures:
+    parser = argparse.ArgumentParser(prog="./run bench search", description=__doc__.split("\n")[0])
+    parser.add_argument("--documents", type=int, default=50_000)
+    parser.add_argument("--queries", type=int, default=400)
+    given = parser.parse_args(argv)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    figures = Figures()
+    asyncio.run(_measure(figures, given.documents, given.queries))
+    return figures
+
+
+async def _measure(figures: Figures, documents: int, queries: int) -> None:
+    with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
+        url = f"sqlite:///{directory}/bench.sqlite"
+        async with databases.in_use(engine.open_engine(url)):
+            await migrate.migrate()
+            await _city.City(documents).settle()
+            await _builders(figures)
+            texts = await _texts(queries)
+            target = index.open_engine(Path(directory) / "index")
+            await _embedded(figures, target, texts)
+            await target.close()
+            with meilisearch.own_server("fake") as server:
+                await _server(figures, server)
+        await _endpoints(figures, url, Path(directory), texts)
+
+
+async def _builders(figures: Figures) -> None:
+    """What we do for a document before any engine has it."""
+    began, count = time.process_time(), 0
+    ops: list[index.Op] = []
+    async for _, build, ids in sync.everything():
+        ops = await build(ids)
+        writing.writes(ops)
+        count += len(ops)
+    figures.note("documents a second for a server, our side", count / (time.process_time() - began))
+
+
+async def _texts(count: int) -> list[str]:
+    """Whole words, beginnings, typos, one to four Chinese characters, two words; each once."""
+    chance = random.Random(1)
+    rows = await engine.rows("SELECT title_zh, title_en FROM offering ORDER BY id LIMIT 5000")
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        chinese, english = chance.choice(rows)
+        word = chance.choice(english.split())
+        start, size = chance.randrange(len(chinese)), chance.randint(1, 4)
+        cut = chance.randrange(1, max(len(word), 2))
+        kinds = (
+            word,
+            word[:cut],
+            word[:cut] + word[cut + 1 :],
+            chinese[start : start + size],
+            f"{word} {chance.choice(english.split())}",
+            chinese,
+        )
+        texts[chance.choice(kinds)] = None
+    return list(texts)
+
+
+async def _embedded(figures: Figures, target: index.SearchEngine, texts: list[str]) -> None:
+    before = _resident()
+    began = time.process_time()
+    count = await sync.rebuild(target)
+    figures.note(
+        "documents a second, embedded, index included", count / (time.process_time() - began)
+    )
+    gc.collect()
+    figures.note("memory for a document, embedded", (_resident() - before) * 1024 / count, "kB")
+    gc.freeze()
+    for name in ("first", "again"):
+        _times(figures, f"embedded, {name}", [await _timed(target, text) for text in texts])
+    async with _at_work(target):
+        _times(figures, "fresh, embedded", await _freshness(target, 40))
+    await _rebuild_under_writes(figures, target, texts)
+
+
+async def _server(figures: Figures, server: meilisearch.OwnServer) -> None:
+    """Freshness alone, over a hundred documents: the rest is the server's own business."""
+    target = meili.Meili(server.url, await server.key())
+    await engine.execute("DELETE FROM offering WHERE id NOT IN (SELECT id FROM offering LIMIT 100)")
+    await engine.execute("DELETE FROM outbox")
+    await sync.rebuild(target)
+    async with _at_work(target):
+        _times(figures, "fresh, over a server's protocol", await _freshness(target, 40))
+    await target.close()
+
+
+@contextlib.asynccontextmanager
+async def _at_work(target: index.SearchEngine) -> AsyncIterator[None]:
+    working = worker.Worker(target)
+    await working.start()
+    try:
+        while (await target.health()).empty or await engine.fetch("SELECT 1 FROM outbox LIMIT 1"):
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        await working.stop()
+
+
+async def _freshness(target: index.SearchEngine, count: int) -> list[float]:
+    ids = [base.as_id(id) for (id,) in await engine.rows("SELECT id FROM offering LIMIT 50")]
+    times = []
+    for number in range(count):
+        word = f"fresh{number:04}"
+        began = time.perf_counter()
+        await _change(ids[number % len(ids)], word)
+        written = time.perf_counter()
+        query = index.Query(text=f"{word} ", page_size=1, statuses=())
+        while not (await target.search(query, index.Scope(everything=True))).total:
+            await asyncio.sleep(0.001)
+        times.append((time.perf_counter() - written) * 1000)
+        await asyncio.sleep(max(0.1 - (time.perf_counter() - began), 0))
+    return times
+
+
+async def _change(id: Any, word: str) -> None:
+    async with engine.unit_of_work() as work:
+        await engine.execute(
+            "UPDATE offering SET title_en = $1, version = version + 1 WHERE id = $2", word, id
+        )
+        await outbox.announce(work, sync.OFFERING, id)
+
+
+async def _rebuild_under_writes(
+    figures: Figures, target: index.SearchEngine, texts: list[str]
+) -> None:
+    ids = [base.as_id(id) for (id,) in await engine.rows("SELECT id FROM offering LIMIT 500")]
+    async with _at_work(target):
+        rebuilding = asyncio.create_task(sync.rebuild(target))
+        during: list[float] = []
+
+        async def write() -> None:
+            number = 0
+            while not rebuilding.done():
+                await _change(ids[number % len(ids)], f"again{number:05}")
+                number += 1
+                await asyncio.sleep(0.02)
+
+        writing_on = asyncio.create_task(write())
+        while not rebuilding.done():
+            for text in texts[:50]:
+                during.append(await _timed(target, text))
+        await writing_on
+        while await engine.fetch("SELECT 1 FROM outbox LIMIT 1"):
+            await asyncio.sleep(0.01)
+    calm = [await _timed(target, text) for text in texts[:50] for _ in range(4)]
+    figures.note(
+        "lost in a rebuild under 50 writes a second", len(await comparing.differences(target))
+    )
+    figures.note("search p99 meanwhile", _share(during, 99) / _share(calm, 99), "x of normal")
+
+
+async def _timed(target: index.SearchEngine, text: str) -> float:
+    query = index.Query(text=text, facets=("kind",), page_size=PAGE)
+    began = time.perf_counter()
+    await target.search(query, EVERYONE)
+    return (time.perf_counter() - began) * 1000
+
+
+async def _endpoints(figures: Figures, url: str, directory: Path, texts: list[str]) -> None:
+    async with _application(url, directory) as app:
+        await _at_rest(app)
+        target: index.SearchEngine = app.state.engine
+        for text in texts:
+            await _ask(app, text)  # so that both of what follows know every text
+        bare = await _processor(texts, lambda text: _timed(target, text))
+        endpoint = await _processor(texts, lambda text: _ask(app, text))
+        figures.note("endpoint, processor time", endpoint, "ms")
+        figures.note("endpoint over the bare engine", endpoint / bare, "x")
+        body = await _ask(app, texts[0])
+    async with _stub() as address, _application(url, directory, MEILI_URL=address) as app:
+        ready = get("/static", media_type="application/json")(_static(body))
+        app.register(ready)
+        stubbed = await _processor(texts, lambda text: _ask(app, text))
+        static = await _processor(texts, lambda _: _call(app, "/static", ""))
+        figures.note("endpoint over a server, processor time", stubbed, "ms")
+        figures.note("the same over a static endpoint", stubbed / static, "x")
+
+
+def _static(body: bytes) -> Callable[[], Awaitable[Response[bytes]]]:
+    async def static() -> Response[bytes]:
+        return Response(content=body, media_type="application/json")
+
+    return static
+
+
+@contextlib.asynccontextmanager
+async def _application(url: str, directory: Path, **environment: str) -> AsyncIterator[Litestar]:
+    options = settings.load(environment, database_url=url, data=directory, rate_limit=0, demo=False)
+    app = application.create_app(options)
+    async with app.lifespan():
+        yield app
+
+
+async def _at_rest(app: Litestar) -> None:
+    while (await app.state.engine.health()).empty:
+        await asyncio.sleep(0.05)
+
+
+async def _ask(app: Litestar, text: str) -> bytes:
+    return await _call(app, "/v1/search", f"q={urllib.parse.quote(text)}&facet=kind")
+
+
+async def _call(app: Litestar, path: str, query: str) -> bytes:
+    """One request, without a client and a socket in between."""
+    parts: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            assert message["status"] == 200, message
+        parts.append(message.get("body", b""))
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(b"host", b"town"), (b"accept", b"application/json")],
+        "client": ("127.0.0.1", 1),
+        "server": ("town", 80),
+        "state": {},
+        "extensions": {},
+    }
+    await app(scope, receive, send)  # type: ignore[arg-type]  # a scope as a server makes it
+    return b"".join(parts)
+
+
+async def _processor(
+    texts: Sequence[str], call: Callable[[str], Awaitable[object]], rounds: int = 3
+) -> float:
+    """Milliseconds of processor time for one; the best of some rounds."""
+    found = []
+    for _ in range(rounds):
+        began = time.process_time()
+        for text in texts:
+            await call(text)
+        found.append((time.process_time() - began) * 1000 / len(texts))
+    return min(found)
+
+
+@contextlib.asynccontextmanager
+async def _stub() -> AsyncIterator[str]:
+    """A search server in a process of its own that answers every search with the same 20 hits."""
+    hit = json.encode({"hits": [_entry() for _ in range(PAGE)], "totalHits": 1000})
+    answer = (
+        b'{"results":[' + hit.replace(b'"totalHits"', b'"facetDistribution":{},"totalHits"') + b"]}"
+    )
+    program = (
+        "import asyncio,sys\n"
+        "answer=sys.stdin.buffer.read()\n"
+        "head=b'HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: '\n"
+        "whole=head+str(len(answer)).encode()+b'\\r\\n\\r\\n'+answer\n"
+        "class P(asyncio.Protocol):\n"
+        "    def connection_made(self,t): self.t=t\n"
+        "    def data_received(self,d): self.t.write(whole)\n"
+        "async def main():\n"
+        "    s=await asyncio.get_running_loop().create_server(P,'127.0.0.1',0)\n"
+        "    print(s.sockets[0].getsockname()[1],flush=True)\n"
+        "    await s.serve_forever()\n"
+        "asyncio.run(main())\n"
+    )
+    running = await asyncio.create_subprocess_exec(
+        "python3", "-c", program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert running.stdin
+    assert running.stdout
+    running.stdin.write(answer)
+    running.stdin.close()
+    try:
+        yield f"http://127.0.0.1:{int(await running.stdout.readline())}"
+    finally:
+        running.kill()
+        await running.wait()
+
+
+def _entry() -> dict[str, Any]:
+    """A hit of ordinary size."""
+    entry: dict[str, Any] = dict.fromkeys(entries.TEXTS, "")
+    entry |= {"id": str(base.new_id()), "kind": "space", "version": 1, "public": True}
+    entry |= {"title_zh": "桥北社区长者食堂", "title_en": "Qiaobei senior cafeteria hall"}
+    entry |= {"description_en": "A hall with a kitchen, open to all. " * 5}
+    return entry | {"service_names": ["长者食堂", "Senior cafeteria"], "tags": ["kitchen", "ramp"]}
+
+
+def _times(figures: Figures, name: str, times: list[float]) -> None:
+    for share in (50, 99):
+        figures.note(f"{name}, p{share}", _share(times, share), "ms")
+
+
+def _share(values: list[float], percent: int) -> float:
+    return sorted(values)[min(len(values) * percent // 100, len(values) - 1)]
+
+
+def _resident() -> float:
+    """Memory of this process in MB."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
