@@ -38,9 +38,9 @@ class Location(Struct, frozen=True):
 class Document(Struct, frozen=True, kw_only=True):
     """One searchable thing, with everything that can be searched, filtered, counted or sorted.
 
-    `service_names` are the taxonomy's names in both languages, `pinyin` what may be typed on a Latin
-    keyboard for the Chinese ones and the title. `places` are the ids of the place
-    itself and of all places above it, for the scope alone. `price` is in minor units, `rating` in
+    `service_names` are the taxonomy's names in both languages, `pinyin` what may be typed on a
+    Latin keyboard for the title and the Chinese ones. `places` are the ids of the place itself and
+    of all places above it, for the scope alone. `price` is in minor units, `rating` in
     hundredths, `created` in seconds. `rank_key` settles every tie, the larger first, so it ought to
     be unique. What is not `public` is found only by those whose scope covers a place or partner.
 

@@ -59,7 +59,9 @@ async def service_names() -> dict[str, tuple[str, ...]]:
     }
 
 
-def typed(title: str, services: Sequence[str], names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def typed(
+    title: str, services: Sequence[str], names: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
     """What may be typed on a Latin keyboard for a title and the names of its service types."""
     return pinyin.keys((title, *(names[slug][0] for slug in services if slug in names)))
 

@@ -258,6 +258,25 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "minimum": 0,
         "maximum": 1_000_000,
     },
+    "near_me": {
+        "description": "Only within a walk of `lat` and `lon`, the nearest first; `walk_minutes` says"
+        " how long a walk."
+    },
+    "walk_minutes": {
+        "description": "So many minutes on foot from `lat` and `lon`, at 4 km/h: 15 are a kilometre."
+    },
+    "open_at": {
+        "description": "Only what is open and not booked out at this time: `now`, or RFC 3339.",
+        "examples": {
+            "now": {"value": "now"},
+            "morning": {"value": "2026-12-01T07:00+08:00"},
+        },
+    },
+    "credential": {
+        "description": "Only with a verified licence of this kind that is valid at `open_at`, or now;"
+        " `excluded` says who has none.",
+        "items": _SLUG,
+    },
     "sort": {"description": "The order; `distance` needs `lat` and `lon`."},
     "facet": {"description": "Count what was found by these; repeat it for several."},
     "match": {"description": "`all` wants every word, `any` ranks by how many were found."},

@@ -1,4 +1,4 @@
-"""The relevance set: queries in Chinese and English over the demo town, and what they ought to find.
+"""The relevance set: queries in Chinese and English over the demo town, and what they should find.
 
 `relevance.json` is the set. `expected` names documents by their English title, or many at once by
 `service:` (a service type) or `title:` (a part of a title in either language); `first`, those that
@@ -46,9 +46,7 @@ class Figures(Struct, frozen=True):
     first: float
 
 
-SET = msgspec.json.decode(
-    Path(__file__).with_name("relevance.json").read_bytes(), type=list[Asked]
-)
+SET = msgspec.json.decode(Path(__file__).with_name("relevance.json").read_bytes(), type=list[Asked])
 RECORDED = {"embedded": Figures(0.9606, 0.9662), "meilisearch": Figures(0.90, 0.85)}
 _SAME = 1e-9
 
@@ -135,7 +133,9 @@ async def test_the_answers_are_no_worse_than_those_recorded(
     """X7: recall@10 and first-hit agreement on both engines."""
     name = request.node.callspec.params["target"].split()[0]
     figures, lines = await _figures(target, SET, documents)
-    print(f"{name}: recall@10 {figures.recall:.4f}, first hit {figures.first:.4f}", *lines, sep="\n")
+    print(
+        f"{name}: recall@10 {figures.recall:.4f}, first hit {figures.first:.4f}", *lines, sep="\n"
+    )
     assert figures.recall >= RECORDED[name].recall - _SAME, json.dumps(lines, ensure_ascii=False)
     assert figures.first >= RECORDED[name].first - _SAME, json.dumps(lines, ensure_ascii=False)
 
