@@ -66,11 +66,11 @@ class SearchController(Controller):
         page: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
         page_size: Annotated[int, QueryParameter(name="page_size", ge=0, le=100)] = 20,
     ) -> Response[found.FoundOut]:
-        """Words in Chinese, English or pinyin (typos and prefixes too), narrowed by filters, ordered
-        by relevance, newness, rating, price or distance. `lat` and `lon` go together; with them
-        `near_me` asks for what is a walk of `walk_minutes` (15) away, the nearest first. `open_at`
-        is exact by dates, exceptions and bookings. `credential` asks for a licence that is verified
-        and valid at that time, or now, and says who is left out for it."""
+        """Words in Chinese, English or pinyin (typos and prefixes too), narrowed by filters,
+        ordered by relevance, newness, rating, price or distance. `lat` and `lon` go together; with
+        them `near_me` asks for what is a walk of `walk_minutes` (15) away, the nearest first.
+        `open_at` is exact by dates, exceptions and bookings. `credential` asks for a licence that
+        is verified and valid at that time, or now, and says who is left out for it."""
         near = _near(lat, lon)
         if near_me or walk_minutes is not None:
             radius_m = _walk(near, radius_m, walk_minutes or _A_WALK)

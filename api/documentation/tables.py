@@ -259,11 +259,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "maximum": 1_000_000,
     },
     "near_me": {
-        "description": "Only within a walk of `lat` and `lon`, the nearest first; `walk_minutes` says"
-        " how long a walk."
+        "description": "Only within a walk of `lat` and `lon`, the nearest first; `walk_minutes`"
+        " says how long a walk."
     },
     "walk_minutes": {
-        "description": "So many minutes on foot from `lat` and `lon`, at 4 km/h: 15 are a kilometre."
+        "description": "So many minutes on foot from `lat` and `lon`: 15 are a kilometre."
     },
     "open_at": {
         "description": "Only what is open and not booked out at this time: `now`, or RFC 3339.",
@@ -273,8 +273,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         },
     },
     "credential": {
-        "description": "Only with a verified licence of this kind that is valid at `open_at`, or now;"
-        " `excluded` says who has none.",
+        "description": "Only with a verified licence of this kind that is valid at `open_at`, or"
+        " now; `excluded` says who has none.",
         "items": _SLUG,
     },
     "sort": {"description": "The order; `distance` needs `lat` and `lon`."},
