@@ -10,9 +10,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Struct
 
-from api import answers, found, labels, language, shapes
+from api import answers, asking, found, labels, language, shapes
 from api.requests import StrictRequest
-from models import base, errors, values
+from models import base, errors, queries, values
 from search import documents, hours, licensed, meaning, scopes, sync
 from search import engine as index
 
@@ -38,6 +38,7 @@ class SearchController(Controller):
         self,
         request: StrictRequest,
         engine: NamedDependency[index.SearchEngine],
+        ledger: NamedDependency[queries.Ledger],
         q: Words = "",
         kind: Kinds = None,
         service_type: Slugs = None,
@@ -65,6 +66,7 @@ class SearchController(Controller):
         highlight: FromQuery[bool] = False,
         page: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
         page_size: Annotated[int, QueryParameter(name="page_size", ge=0, le=100)] = 20,
+        remember: FromQuery[bool] = True,
     ) -> Response[found.FoundOut]:
         """Words in Chinese, English or pinyin (typos and prefixes too), narrowed by filters,
         ordered by relevance, newness, rating, price or distance. `lat` and `lon` go together; with
@@ -96,7 +98,10 @@ class SearchController(Controller):
         )
         moment = _moment(open_at)
         finding = _Finding(engine, scopes.of(request.user), shapes.tongue_of(request))
-        return answers.shown(request, await finding.find(query, moment))
+        answer = await finding.find(query, moment)
+        if remember and page == 1 and answer.total:
+            asking.note(ledger, request, q, community)
+        return answers.shown(request, answer)
 
 
 class _Finding(Struct, frozen=True):

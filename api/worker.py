@@ -13,10 +13,10 @@ import contextlib
 
 import structlog
 
-from models import agreements, audit, bookings, engine, outbox
+from models import agreements, audit, bookings, engine, outbox, queries
 from models.agreements import arrears
+from search import alerts, sync
 from search import engine as index
-from search import sync
 
 log = structlog.get_logger()
 # Another process may have written: look also when nobody rings. PostgreSQL only.
@@ -75,7 +75,8 @@ class Worker(Loop):
                 if (await self._target.health()).empty:
                     await sync.rebuild(self._target)
                 self._bell.clear()
-                while await sync.drain(self._target):
+                # Notices wait for the index, and never the other way round.
+                while await sync.drain(self._target) or await alerts.tell(self._target):
                     pass
                 pause = 0.0
             except Exception as error:
@@ -116,6 +117,29 @@ class Clock(Loop):
                     exc_info=None if expected else error,
                 )
             await asyncio.sleep(TICK_S)
+
+
+class Keeping(Loop):
+    """Writes down what was asked of the search, and ends the days of what is popular."""
+
+    def __init__(self, ledger: queries.Ledger):
+        self._ledger = ledger
+
+    async def run(self) -> None:
+        """Tick until cancelled. What is not written at a stop is forgotten."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self._ledger.keep()
+                await queries.close_days()
+            except Exception as error:
+                # What was asked just now is lost, which hurts nobody.
+                expected = isinstance(error, _EXPECTED)
+                log.warning(
+                    "keeping.waiting",
+                    error=type(error).__name__,
+                    exc_info=None if expected else error,
+                )
 
 
 class Signing(Loop):

@@ -15,8 +15,8 @@ import structlog
 
 from models import base, engine
 from models.engine import forgetting
+from search import alerts, needs, offerings
 from search import engine as index
-from search import needs, offerings
 
 log = structlog.get_logger()
 BATCH = 500
@@ -50,8 +50,11 @@ async def drain(target: index.SearchEngine) -> int:
     rows = await engine.fetch(f"SELECT seq, topic, subject FROM outbox ORDER BY seq LIMIT {BATCH}")
     if not rows:
         return 0
+    # New searches before what came after them.
+    await alerts.note_searches(rows)
     for ops in await _operations(rows):
         await _carry(target, ops)
+        await alerts.note_documents(ops)
     if any(row["topic"] == "account.erased" for row in rows):
         await _forget(target)
     done = [row["seq"] for row in rows]
