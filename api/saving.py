@@ -59,13 +59,17 @@ class SavedSearchController(Controller):
         "/{saved_search_id:uuid}",
         operation_id="remove_saved_search",
         summary="Remove a saved search",
+        status_code=200,
         guards=[auth.signed_in],
     )
-    async def remove(self, request: StrictRequest, saved_search_id: FromPath[uuid.UUID]) -> None:
-        """Be told no more. The notices that it has brought stay."""
+    async def remove(
+        self, request: StrictRequest, saved_search_id: FromPath[uuid.UUID]
+    ) -> Response[saved.SavedSearchRecord]:
+        """Be told no more; answers what it was. The notices that it has brought stay."""
         found = await saved.read(saved_search_id, auth.account_of(request))
         answers.require_match(request, found.version)
         await saved.remove(found)
+        return answers.changed(found)
 
 
 def _location(made: saved.SavedSearchRecord) -> str:

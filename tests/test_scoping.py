@@ -61,6 +61,7 @@ UNRESTRICTED = {
         fairness._priorities fairness._places fairness._loads""",
     "counts, for the program itself": """
         candidates._within_reading sync._count bookings.expire""",
+    "looks closer at what the index has found for the caller": "hours._open licensed._held",
     "makes documents, which say who may find them": """
         search.needs.operations search.offerings.operations search.offerings._stated
         sync._everything sync._operations""",

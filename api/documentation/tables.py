@@ -275,10 +275,6 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "open_at": {
         "description": "Only what is open and not booked out at this time: `now`, or RFC 3339.",
-        "examples": {
-            "now": {"value": "now"},
-            "morning": {"value": "2026-12-01T07:00+08:00"},
-        },
     },
     "credential": {
         "description": "Only with a verified licence of this kind that is valid at `open_at`, or"
