@@ -24,6 +24,8 @@ _FIXED: dict[str, dict[str, tuple[str, str]]] = {
         "open": ("待满足", "Open"),
         "draft": ("草稿", "Draft"),
         "paused": ("暂停", "Paused"),
+        "idle": ("闲置", "Idle"),
+        "converting": ("改造中", "Being converted"),
     },
     "weekdays": {
         "1": ("周一", "Monday"),

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.api.test_spaces import a_part
 from tests.clocks import Clock
 from tests.towns import Town, a_need, a_point, a_space, an_offering
 
@@ -319,3 +320,18 @@ async def test_no_other_text_comes_from_what_the_caller_may_not_see(town: Town) 
     for text in ("灯塌旅馆", "lighthse"):
         path = f"/v1/search?q={quote(text)}&match=all"
         assert (await town.get(path))["did_you_mean"] is None
+
+
+async def test_a_room_is_taken_while_the_floor_it_lies_in_is_booked(
+    town: Town, clock: Clock
+) -> None:
+    clock.set(NOON)
+    always = {"availability": [ALWAYS]}
+    floor = await a_part(town, "floor", title={"zh": "楼层", "en": "floor"}, **always)
+    await a_part(town, "room", floor, title={"zh": "房间", "en": "room"}, **always)
+    await town.indexed()
+    assert set(await _names(town, "open_at=now")) == {"floor", "room"}
+    at = {"starts_at": "2026-11-04T13:00:00+08:00", "ends_at": "2026-11-04T14:00:00+08:00"}
+    await town.make(f"/v1/offerings/{floor}/bookings", at)
+    assert await _names(town, "open_at=2026-11-04T13:30%2B08:00") == []
+    assert set(await _names(town, "open_at=2026-11-04T14:00%2B08:00")) == {"floor", "room"}
