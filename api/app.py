@@ -14,6 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from api import (
     accounts,
     agreements,
+    asking,
     audit,
     auth,
     bookings,
@@ -33,6 +34,7 @@ from api import (
     limits,
     matches,
     needs,
+    notices,
     offerings,
     partners,
     people,
@@ -44,14 +46,16 @@ from api import (
     reports,
     requests,
     roles,
+    saving,
     search_tokens,
     spaces,
+    suggesting,
     tasks,
     terms,
     training,
     worker,
 )
-from models import engine, settings
+from models import engine, queries, settings
 from search import engine as index
 
 # A body of ordinary size; bulk endpoints say their own.
@@ -79,6 +83,9 @@ def create_app(options: settings.Settings) -> Litestar:
             planning = planner.Planner()
             await planning.start()
             open_things.push_async_callback(planning.stop)
+            keeping = worker.Keeping(app.state.ledger)
+            await keeping.start()
+            open_things.push_async_callback(keeping.stop)
             clock = worker.Clock()
             await clock.start()
             open_things.push_async_callback(clock.stop)
@@ -131,6 +138,11 @@ def create_app(options: settings.Settings) -> Litestar:
             audit.AuditController,
             finding.SearchController,
             search_tokens.TokenController,
+            suggesting.SuggestionController,
+            asking.RecentController,
+            asking.PopularController,
+            saving.SavedSearchController,
+            notices.NoticeController,
             *documentation.HANDLERS,
         ],
         openapi_config=None,
@@ -138,6 +150,7 @@ def create_app(options: settings.Settings) -> Litestar:
         dependencies={
             "options": Provide(lambda: options, sync_to_thread=False),
             "engine": Provide(_engine, sync_to_thread=False),
+            "ledger": Provide(_ledger, sync_to_thread=False),
         },
         middleware=[auth.Identify(), *([limits.Meter(limiter)] if limiter else [])],
         guards=[auth.within_scopes],
@@ -145,7 +158,7 @@ def create_app(options: settings.Settings) -> Litestar:
         exception_handlers=errors.HANDLERS,
         request_class=requests.StrictRequest,
         request_max_body_size=MAX_BODY,
-        state=State({}),
+        state=State({"ledger": queries.Ledger()}),
         debug=False,
         pdb_on_exception=False,
         logging_config=None,
@@ -200,6 +213,11 @@ def _keeps_the_index(options: settings.Settings, database: engine.Engine) -> boo
     server only where nobody else can, since a SQLite file lets in one process. On PostgreSQL that
     is the work of `python -m api work`."""
     return not options.meili_url or database.dialect == "sqlite"
+
+
+def _ledger(state: State) -> queries.Ledger:
+    ledger: queries.Ledger = state.ledger
+    return ledger
 
 
 def _engine(state: State) -> index.SearchEngine:

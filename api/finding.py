@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import datetime as dt
+from typing import Annotated, Any
 
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Struct
 
-from api import answers
+from api import answers, asking, found, labels, language, shapes
 from api.requests import StrictRequest
-from models import accounts, errors, values
-from search import documents, sync
+from models import base, errors, queries, values
+from search import documents, hours, licensed, meaning, scopes, sync
 from search import engine as index
 
 Kinds = Annotated[list[documents.Kind] | None, QueryParameter(name="kind")]
 Words = Annotated[
     str,
-    QueryParameter(name="q", max_length=200, description="Chinese, English, or both."),
+    QueryParameter(name="q", max_length=200, description="Chinese, English, pinyin or initials."),
 ]
 Slugs = Annotated[list[str] | None, QueryParameter(name="service_type", max_items=16)]
-
-
-class HitOut(Struct, omit_defaults=True):
-    """One thing found; `GET /v1/offerings/{id}` or `/v1/needs/{id}` has the rest."""
-
-    id: str
-    kind: str
-    title: dict[Literal["zh", "en"], str]
-    service_types: tuple[str, ...]
-    community: str
-    status: str
-    location: values.Point | None = None
-    capacity: int | None = None
-    price: int | None = None
-    rating: float | None = None
-    distance_m: int | None = None
-    highlights: dict[str, str] | None = None
-
-
-class FoundOut(Struct):
-    """One page of what was found. `lag_s` is how far the index is behind the database."""
-
-    items: list[HitOut]
-    total: int
-    total_capped: bool
-    facets: dict[str, dict[str, int]]
-    page: int
-    pages: int
-    lag_s: float
+_A_WALK = 15  # minutes
+# The masks of the week hold for these years (`windows.offset_range`).
+_YEARS = range(2020, 2060)
 
 
 class SearchController(Controller):
@@ -63,6 +38,7 @@ class SearchController(Controller):
         self,
         request: StrictRequest,
         engine: NamedDependency[index.SearchEngine],
+        ledger: NamedDependency[queries.Ledger],
         q: Words = "",
         kind: Kinds = None,
         service_type: Slugs = None,
@@ -71,61 +47,114 @@ class SearchController(Controller):
             list[str] | None, QueryParameter(name="community", max_items=16)
         ] = None,
         weekday: Annotated[list[int] | None, QueryParameter(name="weekday", max_items=7)] = None,
+        credential: Annotated[
+            list[str] | None, QueryParameter(name="credential", max_items=4)
+        ] = None,
+        open_at: Annotated[str | None, QueryParameter(name="open_at", max_length=40)] = None,
         price_max: FromQuery[int | None] = None,
         capacity_min: FromQuery[int | None] = None,
         lat: Annotated[float | None, QueryParameter(name="lat", ge=-90, le=90)] = None,
         lon: Annotated[float | None, QueryParameter(name="lon", ge=-180, le=180)] = None,
         radius_m: FromQuery[int | None] = None,
-        sort: FromQuery[index.Sort] = "relevance",
+        near_me: FromQuery[bool] = False,
+        walk_minutes: Annotated[
+            int | None, QueryParameter(name="walk_minutes", ge=1, le=120)
+        ] = None,
+        sort: FromQuery[index.Sort | None] = None,
         facet: Annotated[list[index.Facet] | None, QueryParameter(name="facet")] = None,
         match: FromQuery[index.Match] = "any",
         highlight: FromQuery[bool] = False,
         page: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
         page_size: Annotated[int, QueryParameter(name="page_size", ge=0, le=100)] = 20,
-    ) -> Response[FoundOut]:
-        """Words in Chinese or English (typos and prefixes too), narrowed by filters, ordered by
-        relevance, newness, rating, price or distance. `lat` and `lon` go together."""
-        if (lat is None) != (lon is None):
-            missing = "lat" if lat is None else "lon"
-            raise errors.Refusal("invalid", errors.FieldError(missing, "required"))
-        near = values.Point(lat, lon) if lat is not None and lon is not None else None
-        try:
-            query = index.Query(
-                text=q,
-                kinds=tuple(kind or ()),
-                service_types_any=tuple(service_type or ()),
-                tags=tuple(tag or ()),
-                communities=tuple(community or ()),
-                weekdays=tuple(weekday or ()),
-                price_max=price_max,
-                capacity_min=capacity_min,
-                near=near,
-                radius_m=radius_m,
-                sort=sort,
-                facets=tuple(facet or ()),
-                match=match,
-                highlight=highlight,
-                page=page,
-                page_size=page_size,
-            )
-        except index.BadQuery as bad:
-            field = errors.FieldError(
-                _PARAMETER.get(bad.field, bad.field), "wrong_format", {"needed": bad.detail}
-            )
-            raise errors.Refusal("invalid", field) from None
-        found = await engine.search(query, scope(request.user))
-        return answers.shown(
-            request,
-            FoundOut(
-                [_hit(hit) for hit in found.hits],
-                found.total,
-                found.total_capped,
-                found.facets,
-                found.page,
-                found.pages,
-                round(await sync.lag(), 3),
-            ),
+        remember: FromQuery[bool] = True,
+    ) -> Response[found.FoundOut]:
+        """Words in Chinese, English or pinyin (typos and prefixes too), narrowed by filters,
+        ordered by relevance, newness, rating, price or distance. `lat` and `lon` go together; with
+        them `near_me` asks for what is a walk of `walk_minutes` (15) away, the nearest first.
+        `open_at` is exact by dates, exceptions and bookings. `credential` asks for a licence that
+        is verified and valid at that time, or now, and says who is left out for it."""
+        near = _near(lat, lon)
+        if near_me or walk_minutes is not None:
+            radius_m = _walk(near, radius_m, walk_minutes or _A_WALK)
+            sort = sort or "distance"
+        query = _query(
+            text=q,
+            kinds=tuple(kind or ()),
+            service_types_any=tuple(service_type or ()),
+            tags=tuple(tag or ()),
+            communities=tuple(community or ()),
+            weekdays=tuple(weekday or ()),
+            credentials=tuple(credential or ()),
+            price_max=price_max,
+            capacity_min=capacity_min,
+            near=near,
+            radius_m=radius_m,
+            sort=sort or "relevance",
+            facets=tuple(facet or ()),
+            match=match,
+            highlight=highlight,
+            page=page,
+            page_size=page_size,
         )
+        moment = _moment(open_at)
+        finding = _Finding(engine, scopes.of(request.user), shapes.tongue_of(request))
+        answer = await finding.find(query, moment)
+        if remember and page == 1 and answer.total:
+            asking.note(ledger, request, q, community)
+        return answers.shown(request, answer)
+
+
+class _Finding(Struct, frozen=True):
+    """One question to an engine, by somebody who reads this language."""
+
+    target: index.SearchEngine
+    scope: index.Scope
+    tongue: language.Language
+
+    async def find(self, query: index.Query, moment: dt.datetime | None) -> found.FoundOut:
+        """The answer to a query, about what is open at a moment if one is given."""
+        exact, capped, excluded, excluded_total = query, False, list[found.LeftOutOut](), 0
+        if query.credentials:
+            at = moment or base.now()
+            held = await licensed.restricted(self.target, query, self.scope, at)
+            exact, capped = held.query, held.capped
+            excluded, excluded_total = await self._left_out(held)
+        if moment is not None:
+            exact, more = await hours.restricted(self.target, exact, self.scope, moment)
+            capped = capped or more
+        page = await self.target.search(exact, self.scope)
+        other = None
+        if query.page == 1:
+            other = await meaning.did_you_mean(self.target, exact, self.scope, page.total)
+        return found.FoundOut(
+            [found.hit(hit, self.tongue) for hit in page.hits],
+            page.total,
+            page.total_capped or capped,
+            page.facets,
+            await labels.of(page.facets, self.tongue),
+            page.page,
+            page.pages,
+            round(await sync.lag(), 3),
+            found.meant(other),
+            excluded,
+            excluded_total,
+        )
+
+    async def _left_out(self, held: licensed.Restricted) -> tuple[list[found.LeftOutOut], int]:
+        if not held.lacking:
+            return [], 0
+        page = await self.target.search(held.others, self.scope)
+        told = [
+            found.LeftOutOut(
+                found.hit(hit, self.tongue),
+                [
+                    shapes.failure_out(failure, self.tongue)
+                    for failure in held.lacking[hit.document.id]
+                ],
+            )
+            for hit in page.hits
+        ]
+        return told, page.total
 
 
 _PARAMETER = {
@@ -135,35 +164,52 @@ _PARAMETER = {
     "tags": "tag",
     "communities": "community",
     "weekdays": "weekday",
+    "credentials": "credential",
     "facets": "facet",
     "near": "lat",
 }
 
 
-def scope(caller: accounts.Caller) -> index.Scope:
-    """The caller's visibility, as the index reads it: the same rule as the database's."""
-    sees = accounts.visibility(caller)
-    return index.Scope(
-        places=frozenset(map(str, sees.places)),
-        partners=frozenset(map(str, sees.partners)),
-        everything=sees.everything,
-    )
+def _query(**asked: Any) -> index.Query:
+    """The query, or the refusal that names the parameter that is wrong."""
+    try:
+        return index.Query(**asked)
+    except index.BadQuery as bad:
+        raise _wrong(_PARAMETER.get(bad.field, bad.field), bad.detail) from None
 
 
-def _hit(hit: index.Hit) -> HitOut:
-    found = hit.document
-    where = found.location
-    return HitOut(
-        id=found.id,
-        kind=found.kind,
-        title={"zh": found.title_zh, "en": found.title_en},
-        service_types=found.service_types,
-        community=found.community,
-        status=found.status,
-        location=values.point(where.lat_e6, where.lon_e6) if where else None,
-        capacity=found.capacity,
-        price=found.price,
-        rating=found.rating / 100 if found.rating else None,
-        distance_m=hit.distance_m,
-        highlights=hit.highlights or None,
-    )
+def _near(lat: float | None, lon: float | None) -> values.Point | None:
+    if lat is None and lon is None:
+        return None
+    if lat is None or lon is None:
+        missing = "lat" if lat is None else "lon"
+        raise errors.Refusal("invalid", errors.FieldError(missing, "required"))
+    return values.Point(lat, lon)
+
+
+def _walk(near: values.Point | None, radius_m: int | None, minutes: int) -> int:
+    """How far one gets on foot; a radius that is smaller stays."""
+    if near is None:
+        raise errors.Refusal(
+            "invalid", *(errors.FieldError(name, "required") for name in ("lat", "lon"))
+        )
+    far = minutes * found.METRES_A_QUARTER // 15
+    return far if radius_m is None else min(far, radius_m)
+
+
+def _moment(given: str | None) -> dt.datetime | None:
+    """`now`, or a time of RFC 3339, in whose offset a query may bring a space for its plus."""
+    if given is None or given == "now":
+        return base.now() if given else None
+    needed = "now, or a time such as 2026-12-01T08:00+08:00"
+    try:
+        moment = dt.datetime.fromisoformat(given.replace(" ", "+"))
+    except ValueError:
+        raise _wrong("open_at", needed) from None
+    if moment.tzinfo is None or moment.year not in _YEARS:
+        raise _wrong("open_at", needed)
+    return moment
+
+
+def _wrong(field: str, needed: str) -> errors.Refusal:
+    return errors.Refusal("invalid", errors.FieldError(field, "wrong_format", {"needed": needed}))

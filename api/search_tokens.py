@@ -10,10 +10,10 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
-from api import finding
 from api.requests import StrictRequest
 from models import errors
 from search import engine as index
+from search import scopes
 
 
 class TokenAsk(Struct, frozen=True):
@@ -48,7 +48,7 @@ class TokenController(Controller):
         nothing else: everybody's documents without signing in. Refuses where no search server is
         open to phones; then ask `GET /v1/search`."""
         try:
-            made = await engine.search_token(finding.scope(request.user), data.minutes * 60)
+            made = await engine.search_token(scopes.of(request.user), data.minutes * 60)
         except index.TokensNotOffered:
             raise errors.Refusal("no_search_server") from None
         return SearchTokenOut(made.url, made.index, made.token, made.expires_at)

@@ -106,7 +106,7 @@ def exclusion(
     entry: scoring.Exclusion, offering: offerings.OfferingRecord, tongue: language.Language
 ) -> ExclusionOut:
     """Who does not fit, and why."""
-    because = [_failure(failure, tongue) for failure in entry.because]
+    because = [failure_out(failure, tongue) for failure in entry.because]
     return ExclusionOut(brief(offering, None), entry.would_score / 100, because)
 
 
@@ -115,7 +115,8 @@ def funnel(steps: Iterable[whynot.Funnel]) -> list[FunnelOut]:
     return [FunnelOut(step.gate, step.excluded, step.alone) for step in steps]
 
 
-def _failure(failure: Failure, tongue: language.Language) -> FailureOut:
+def failure_out(failure: Failure, tongue: language.Language) -> FailureOut:
+    """One gate that is shut."""
     return FailureOut(
         failure.gate,
         failure.needed,

@@ -14,9 +14,9 @@ import datetime as dt
 
 import structlog
 
-from models import agreements, audit, base, bookings, engine, outbox
+from models import agreements, audit, base, bookings, engine, outbox, queries
 from models.agreements import arrears
-from search import comparing, sync
+from search import alerts, comparing, sync
 from search import engine as index
 
 log = structlog.get_logger()
@@ -80,7 +80,8 @@ class Worker(Loop):
                 if (await self._target.health()).empty:
                     await sync.rebuild(self._target)
                 self._bell.clear()
-                while await sync.drain(self._target):
+                # Notices wait for the index, and never the other way round.
+                while await sync.drain(self._target) or await alerts.tell(self._target):
                     pass
                 if base.now() >= self._compare_at:
                     await comparing.mend(self._target)
@@ -131,6 +132,29 @@ class Clock(Loop):
                     exc_info=None if expected else error,
                 )
             await asyncio.sleep(TICK_S)
+
+
+class Keeping(Loop):
+    """Writes down what was asked of the search, and ends the days of what is popular."""
+
+    def __init__(self, ledger: queries.Ledger):
+        self._ledger = ledger
+
+    async def run(self) -> None:
+        """Tick until cancelled. What is not written at a stop is forgotten."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self._ledger.keep()
+                await queries.close_days()
+            except Exception as error:
+                # What was asked just now is lost, which hurts nobody.
+                expected = isinstance(error, _EXPECTED)
+                log.warning(
+                    "keeping.waiting",
+                    error=type(error).__name__,
+                    exc_info=None if expected else error,
+                )
 
 
 class Signing(Loop):

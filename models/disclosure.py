@@ -183,6 +183,17 @@ _CLASSES: dict[str, dict[Level, str]] = {
         "staff": "id training place partner offering credential completed_on valid_to recorded_by"
         " recorded_at withdrawn_at"
     },
+    # The account's own, and nobody else's.
+    "saved_search": {
+        "staff": "id account name query known settled_at version created_at updated_at"
+    },
+    "notice": {"staff": "id account topic subject_kind subject saved_search made_at read_at"},
+    "recent_query": {"staff": "id account words asked_at"},
+    "alert_due": {"staff": "seq kind subject"},
+    # Until the day is over; then only what many have asked is left.
+    "asked_query": {"staff": "id day community words", "secret": "caller"},
+    "popular_query": {"public": "id day community words callers"},
+    "query_salt": {"staff": "day", "secret": "salt"},
     "answer": {
         "staff": "id caller route status created_at",
         "secret": "key request_digest headers body",

@@ -26,11 +26,14 @@ from models import (
     groups,
     ledger,
     needs,
+    notices,
     offerings,
     outbox,
     partners,
     plans,
     proposals,
+    queries,
+    saved,
     spreadsheets,
     training,
     values,
@@ -44,8 +47,10 @@ _JSON = {
     "availability",
     "detail",
     "features",
+    "known",
     "languages",
     "options",
+    "query",
     "requires_features",
     "scopes",
     "service_types",
@@ -99,6 +104,9 @@ async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
         "revenue": await _rows(agreements.Revenue, "partner", acts_for),
         "ledger": await _rows(ledger.Entry, "account", [f"partner:{one}" for one in acts_for]),
         "plans": await _plans(account, sees),
+        "saved_searches": await _rows(saved.SavedSearch, "account", [account]),
+        "notices": await _rows(notices.Notice, "account", [account]),
+        "recent_queries": await _rows(queries.RecentQuery, "account", [account]),
         "acts": await _rows(audit.Audit, "actor", [account]),
     }
     return Export(made_at=base.now(), data=data)
@@ -350,6 +358,9 @@ async def _erase_account(account: uuid.UUID) -> None:
         ("membership", "account"),
         ("feed", "account"),
         ("service_key", "made_by"),
+        ("notice", "account"),
+        ("saved_search", "account"),
+        ("recent_query", "account"),
     ):
         await engine.execute(f"DELETE FROM {table} WHERE {column} = $1", account)
     await engine.execute(

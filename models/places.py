@@ -228,6 +228,18 @@ async def timezones(place_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
     return {base.as_id(place): zone for place, zone in rows}
 
 
+async def names_of(slugs: Iterable[str], tongue: Literal["zh", "en"]) -> dict[str, str]:
+    """What the places with these slugs are called in a language."""
+    asked = sorted(slugs)
+    if not asked:
+        return {}
+    rows: list[tuple[str, str]] = await engine.rows(
+        f"SELECT slug, name_{tongue} FROM place WHERE slug IN ({base.placeholders(len(asked))})",
+        *asked,
+    )
+    return dict(rows)
+
+
 def shape(row: dict[str, Any]) -> PlaceRecord:
     """A row of `place` as a record."""
     return base.record(

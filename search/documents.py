@@ -19,6 +19,7 @@ SlugOrNone = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,64}\Z")]
 IdOrNone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
 Text = Annotated[str, Meta(max_length=4000)]
 Weekday = Annotated[int, Meta(ge=1, le=7)]
+WeekMask = Annotated[str, Meta(pattern=r"^[0-9a-f]{0,168}\Z")]
 # Beyond 2^53 a number no longer survives JSON, and so would not survive the other engine.
 Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
@@ -37,10 +38,15 @@ class Location(Struct, frozen=True):
 class Document(Struct, frozen=True, kw_only=True):
     """One searchable thing, with everything that can be searched, filtered, counted or sorted.
 
-    `service_names` are the taxonomy's names in both languages. `places` are the ids of the place
-    itself and of all places above it, for the scope alone. `price` is in minor units, `rating` in
+    `service_names` are the taxonomy's names in both languages, `pinyin` what may be typed on a
+    Latin keyboard for the title and the Chinese ones. `places` are the ids of the place itself and
+    of all places above it, for the scope alone. `price` is in minor units, `rating` in
     hundredths, `created` in seconds. `rank_key` settles every tie, the larger first, so it ought to
     be unique. What is not `public` is found only by those whose scope covers a place or partner.
+
+    `open_week` is the mask of the quarter-hours of the week in which it may be open, in hexadecimal
+    (`windows.week`); `dated` if that is not the whole truth: dates, exceptions, a clock that
+    changes. `credentials` are the kinds that it or its partner has stated, valid or not.
     """
 
     id: DocumentId
@@ -53,6 +59,7 @@ class Document(Struct, frozen=True, kw_only=True):
     service_types: Annotated[tuple[values.Slug, ...], Meta(max_length=64)] = ()
     service_names: Annotated[tuple[Text, ...], Meta(max_length=128)] = ()
     tags: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
+    pinyin: Annotated[tuple[Text, ...], Meta(max_length=200)] = ()
     community: SlugOrNone = ""
     community_name: Text = ""
     places: Annotated[tuple[values.Slug, ...], Meta(max_length=16)] = ()
@@ -63,6 +70,9 @@ class Document(Struct, frozen=True, kw_only=True):
     price: values.Money | None = None
     rating: Annotated[int, Meta(ge=0, le=500)] = 0
     weekdays: Annotated[tuple[Weekday, ...], Meta(max_length=7)] = ()
+    open_week: WeekMask = ""
+    dated: bool = False
+    credentials: Annotated[tuple[values.Slug, ...], Meta(max_length=64)] = ()
     status: values.Slug = "active"
     created: Whole = 0
     rank_key: Whole = 0

@@ -30,6 +30,15 @@ MAX_FACET_VALUES = 100  # of one facet in an answer: the most frequent ones
 OPEN_STATUSES = ("active", "open")
 
 _SLUG = re.compile(r"[a-z0-9_-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SLUG_FIELDS = (
+    "statuses",
+    "service_types_any",
+    "service_types_all",
+    "tags",
+    "communities",
+    "credentials",
+)
 
 
 class BadQuery(Exception):
@@ -58,6 +67,17 @@ class Box(Struct, frozen=True, kw_only=True):
     east: float
 
 
+class OpenAt(Struct, frozen=True, kw_only=True):
+    """What is open in a quarter-hour of the week (0 is Monday 00:00 at UTC+8).
+
+    Of documents whose hours depend on the date only those in `exact` are found; with None they are
+    the only ones, all that may be open then, so that somebody can look at their dates.
+    """
+
+    quarter: int
+    exact: tuple[str, ...] | None = None
+
+
 class Query(Struct, frozen=True, kw_only=True):
     """One question. Every filter that is given must hold; an empty filter asks for nothing.
 
@@ -65,7 +85,8 @@ class Query(Struct, frozen=True, kw_only=True):
     is left to find, and ranks by how many were kept. Sorting by distance needs `near`, and puts
     what has no position last; with `radius_m` only what lies within is found. Prices are in minor
     units. `page_size` 0 asks for the totals alone. `languages` tells the server which language
-    the text is in; the embedded engine reads Chinese and English side by side anyway.
+    the text is in; the embedded engine reads Chinese and English side by side anyway. `ids` finds
+    none but these (None: any), `except_ids` none of these.
 
     Refuses (BadQuery) slugs, coordinates, sizes and names that are none.
     """
@@ -78,6 +99,10 @@ class Query(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     communities: tuple[str, ...] = ()
     weekdays: tuple[int, ...] = ()
+    credentials: tuple[str, ...] = ()
+    open_at: OpenAt | None = None
+    ids: tuple[str, ...] | None = None
+    except_ids: tuple[str, ...] = ()
     price_max: int | None = None
     capacity_min: int | None = None
     near: values.Point | None = None
@@ -94,8 +119,12 @@ class Query(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if len(self.text) > MAX_TEXT:
             raise BadQuery("text", f"at most {MAX_TEXT} characters")
-        for field in ("statuses", "service_types_any", "service_types_all", "tags", "communities"):
+        for field in _SLUG_FIELDS:
             _slugs(field, getattr(self, field))
+        exact = self.open_at.exact if self.open_at else None
+        for identity in (*(self.ids or ()), *self.except_ids, *(exact or ())):
+            if not _ID.fullmatch(identity):
+                raise BadQuery("ids", "1 to 64 of A-Z, a-z, 0-9, - and _")
         _known("kinds", self.kinds, get_args(Kind))
         _known("facets", self.facets, get_args(Facet))
         _known("sort", (self.sort,), get_args(Sort))
@@ -103,6 +132,7 @@ class Query(Struct, frozen=True, kw_only=True):
         _known("weekdays", self.weekdays, range(1, 8))
         _between("price_max", self.price_max, 0, 10**12)
         _between("capacity_min", self.capacity_min, 0, 1_000_000)
+        _between("open_at", self.open_at.quarter if self.open_at else None, 0, 671)
         _between("page", self.page, 1, 1_000_000)
         _between("page_size", self.page_size, 0, MAX_PAGE_SIZE)
         self._check_places()

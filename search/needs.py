@@ -10,7 +10,7 @@ from msgspec import json
 
 from models import base, disclosure, engine
 from search import engine as index
-from search import places
+from search import hours, places
 from search.documents import Document, Location
 
 # Withdrawn and closed ones leave the index.
@@ -44,6 +44,7 @@ def _document(
     row: dict[str, Any], lineage: places.Lineage, names: dict[str, tuple[str, ...]]
 ) -> Document:
     windows = json.decode(row["windows"])
+    open_hours = hours.of(row["windows"])
     located = row["public_lat_e6"] is not None and row["public_lon_e6"] is not None
     identity = uuid.UUID(str(row["id"]))
     return Document(
@@ -56,6 +57,7 @@ def _document(
         description_en=row["description_en"],
         service_types=(row["service_type"],),
         service_names=names.get(row["service_type"], ()),
+        pinyin=places.typed(row["title_zh"], (row["service_type"],), names),
         community=lineage.community,
         community_name=lineage.community_name,
         places=lineage.ids,
@@ -64,6 +66,8 @@ def _document(
         capacity=row["beneficiaries"],
         price=row["budget_amount"],
         weekdays=tuple(sorted({day for window in windows for day in window["days"]})),
+        open_week=open_hours.open_week,
+        dated=open_hours.dated,
         status=row["status"],
         created=places.seconds(identity),
         rank_key=places.rank(identity),

@@ -11,11 +11,12 @@ from msgspec import json
 from models import base, disclosure, engine
 from models.offerings import PUBLIC
 from search import engine as index
-from search import places
+from search import hours, places
 from search.documents import Document, Location
 
 # Withdrawn ones leave the index.
 INDEXED = "status <> 'withdrawn'"
+_MOST_CREDENTIALS = 64
 _SELECT = (
     f"SELECT o.*, CASE WHEN {PUBLIC} THEN 1 ELSE 0 END AS is_public"
     " FROM offering o JOIN partner p ON p.id = o.partner"
@@ -32,6 +33,7 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
     # Where it really is, for the scope of its own staff: no question names it, no hit tells it.
     where = await places.lineages([row["place"] for row in rows])
     names = await places.service_names()
+    stated = await _stated([row["id"] for row in rows], [row["partner"] for row in rows])
     ops: list[index.Op] = []
     for key in map(str, ids):
         row = found.get(key)
@@ -40,8 +42,29 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
         else:
             is_public = bool(row.pop("is_public"))
             known = disclosure.columns("offering", row, "public")
-            ops.append(index.Upsert(_document(known, is_public, where[str(row["place"])], names)))
+            kinds = stated.get(key, set()) | stated.get(str(row["partner"]), set())
+            document = _document(known, is_public, where[str(row["place"])], names, kinds)
+            ops.append(index.Upsert(document))
     return ops
+
+
+async def _stated(offerings: Sequence[Any], partners: Sequence[Any]) -> dict[str, set[str]]:
+    """The kinds of credentials by the offering or, where they are of none in particular, the
+    partner that has stated them."""
+    found: dict[str, set[str]] = {}
+    if not offerings:
+        return found
+    where = base.Where()
+    own, shared = where.values(offerings), where.values(sorted(set(map(base.as_id, partners))))
+    # Not `offering IS NULL`: SQLite would go through all that are of no single offering.
+    for holder, kind in await engine.rows(
+        f"SELECT CAST(offering AS text), kind FROM credential WHERE offering IN ({own})"
+        " UNION SELECT CAST(partner AS text), kind FROM credential"
+        f" WHERE COALESCE(offering, partner) = partner AND partner IN ({shared})",
+        *where.args,
+    ):
+        found.setdefault(str(holder), set()).add(kind)
+    return found
 
 
 def _document(
@@ -49,9 +72,11 @@ def _document(
     is_public: bool,
     lineage: places.Lineage,
     names: dict[str, tuple[str, ...]],
+    credentials: set[str],
 ) -> Document:
     services = tuple(json.decode(row["service_types"]))
     windows = json.decode(row["availability"])
+    open_hours = hours.of(row["availability"])
     located = row["public_lat_e6"] is not None and row["public_lon_e6"] is not None
     identity = uuid.UUID(str(row["id"]))
     return Document(
@@ -65,6 +90,7 @@ def _document(
         service_types=services,
         service_names=tuple(name for slug in services for name in names.get(slug, ())),
         tags=tuple(json.decode(row["features"])),
+        pinyin=places.typed(row["title_zh"], services, names),
         community=lineage.community,
         community_name=lineage.community_name,
         places=lineage.ids,
@@ -75,6 +101,9 @@ def _document(
         price=row["price_amount"],
         rating=row["rating_sum"] // row["ratings"] if row["ratings"] else 0,
         weekdays=tuple(sorted({day for window in windows for day in window["days"]})),
+        open_week=open_hours.open_week,
+        dated=open_hours.dated,
+        credentials=tuple(sorted(credentials)[:_MOST_CREDENTIALS]),
         status=row["status"],
         created=places.seconds(identity),
         rank_key=places.rank(identity),

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from models import base, engine, services
+from search import pinyin
 
 
 class Lineage(Struct, frozen=True):
@@ -56,6 +57,13 @@ async def service_names() -> dict[str, tuple[str, ...]]:
         )
         for service in await services.every()
     }
+
+
+def typed(
+    title: str, services: Sequence[str], names: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """What may be typed on a Latin keyboard for a title and the names of its service types."""
+    return pinyin.keys((title, *(names[slug][0] for slug in services if slug in names)))
 
 
 def seconds(identity: uuid.UUID) -> int:

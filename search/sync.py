@@ -19,8 +19,8 @@ import structlog
 
 from models import base, engine, outbox
 from models.engine import forgetting
+from search import alerts, needs, offerings
 from search import engine as index
-from search import needs, offerings
 
 T = TypeVar("T")
 Build = Callable[[Sequence[uuid.UUID]], Awaitable[list[index.Op]]]
@@ -76,10 +76,13 @@ async def drain(target: index.SearchEngine) -> int:
     rows = await engine.fetch(f"SELECT seq, topic, subject FROM outbox ORDER BY seq LIMIT {ROWS}")
     if not rows:
         return 0
+    # New searches before what came after them.
+    await alerts.note_searches(rows)
 
     async def carry(some: Sequence[dict[str, Any]]) -> None:
         async for topic, ops in _operations(some):
             await _carry(target, topic, ops)
+            await alerts.note_documents(ops)
 
     async def bury(row: dict[str, Any], error: Exception) -> None:
         await _bury(row["topic"], base.as_id(row["subject"]), error)

@@ -26,3 +26,7 @@ class Clock:
     def after(self, **by: float) -> str:
         """The moment so much later, as a body states it."""
         return (self._now + dt.timedelta(**by)).isoformat()
+
+    def set(self, moment: dt.datetime) -> None:
+        """From now on it is this time."""
+        self._now = moment

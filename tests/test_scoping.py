@@ -15,10 +15,10 @@ from tests import scoping
 # Reads that ask nobody's visibility: why, and which.
 UNRESTRICTED = {
     "finds out who is calling and what their roles allow": """
-        accounts.callers.holder accounts.keys.caller_of_key accounts.sessions.caller_of
-        accounts.roles._held accounts.roles.end_lent_by accounts.people._standpoints
-        accounts.invitations.newcomer accounts.limits.sweep accounts.operators.keep_one
-        feeds.reader feeds._serving""",
+        accounts.callers.holder accounts.callers.acting accounts.keys.caller_of_key
+        accounts.sessions.caller_of accounts.roles._held accounts.roles.end_lent_by
+        accounts.people._standpoints accounts.invitations.newcomer accounts.limits.sweep
+        accounts.operators.keep_one feeds.reader feeds._serving""",
     "asks whether something is there, and tells nothing else of it": """
         base.refer accounts.roles.refer_seat offerings._insert blocking._blocked plans._check
         enrolments._there""",
@@ -43,7 +43,7 @@ UNRESTRICTED = {
     "takes back what is a partner's that leaves, and answers nothing": """
         bookings.give_back_ahead bookings.hold_still docking.drop_all""",
     "says when something is taken, to everybody alike, and not by whom": """
-        bookings.taken_of promises.anything""",
+        bookings.taken_of bookings.booked_out promises.anything""",
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
     "acts for the program itself, on whatever is due, waits or is gone": """
@@ -62,8 +62,10 @@ UNRESTRICTED = {
         fairness._priorities fairness._places fairness._loads""",
     "counts, for the program itself": """
         candidates._within_reading sync._count bookings.expire""",
+    "looks closer at what the index has found for the caller": "hours._open licensed._held",
     "makes documents, which say who may find them": """
-        search.needs.operations search.offerings.operations sync._everything sync._operations""",
+        search.needs.operations search.offerings.operations search.offerings._stated
+        sync.everything comparing._look sync._operations""",
     "is addressed by what it contains; the handler asks for its need": "snapshots.read",
 }
 # Calls of those from handlers: what makes each of them right.

@@ -53,6 +53,9 @@ TAGS: dict[str, str] = {
     "reports": "For the staff of a place: what keeps offerings out, who was served."
     " 供工作人员使用的统计：未入选原因、服务公平情况。",
     "search": "Full text in Chinese and English, filters, facets, nearness. 中英文搜索。",
+    "saved searches": "Be told of what a search finds newly. 保存的搜索与提醒。",
+    "recent searches": "What you have asked yourself. 最近搜索。",
+    "notices": "What you have been told of. 通知。",
     "audit": "Who did what, sealed row by row. 审计记录。",
     "problems": "What the problem codes mean. 错误代码说明。",
     "health": "For whoever runs the service. 运行状态。",
@@ -142,6 +145,7 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "pay_milestone": (404, 409),
     "do_task": (404, 409),
     "drop_task": (404, 409),
+    "save_search": (422,),
 }
 # These POSTs keep nothing, so they take no Idempotency-Key though they are for callers signed in.
 KEEP_NOTHING = frozenset({"what_if"})
@@ -258,6 +262,25 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "Only within so many metres of the centre.",
         "minimum": 0,
         "maximum": 1_000_000,
+    },
+    "remember": {"description": "`false` keeps this question out of recent and popular ones."},
+    "unread": {"description": "Only what has not been marked read."},
+    "saved_search_id": {"description": "Id of the saved search."},
+    "notice_id": {"description": "Id of the notice."},
+    "near_me": {
+        "description": "Only within a walk of `lat` and `lon`, the nearest first; `walk_minutes`"
+        " says how long a walk."
+    },
+    "walk_minutes": {
+        "description": "So many minutes on foot from `lat` and `lon`: 15 are a kilometre."
+    },
+    "open_at": {
+        "description": "Only what is open and not booked out at this time: `now`, or RFC 3339.",
+    },
+    "credential": {
+        "description": "Only with a verified licence of this kind that is valid at `open_at`, or"
+        " now; `excluded` says who has none.",
+        "items": _SLUG,
     },
     "sort": {"description": "The order; `distance` needs `lat` and `lon`."},
     "facet": {"description": "Count what was found by these; repeat it for several."},

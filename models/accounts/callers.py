@@ -184,6 +184,20 @@ async def require(
     raise errors.Refusal("forbidden", roles=", ".join(needed))
 
 
+async def acting(account: uuid.UUID) -> Caller | None:
+    """An account with all the roles that hold now, as if it had signed in; None if it may not."""
+    rows = await engine.fetch(
+        "SELECT r.name, r.place, r.partner FROM account a"
+        f" LEFT JOIN role r ON r.account = a.id AND {LIVE.format('$2')}"
+        " WHERE a.id = $1 AND a.status = 'active'",
+        account,
+        base.now(),
+    )
+    if not rows:
+        return None
+    return Caller(account, tuple(base.record(row, RoleGrant) for row in rows if row["name"]))
+
+
 async def holder(account: uuid.UUID) -> Caller:
     """An account with the roles that are its own: lent ones may be used, but give nothing on.
 

@@ -21,7 +21,18 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 ABSENT = int(np.iinfo(np.int64).min)
 PLAIN = ("version", "capacity", "price", "rating", "created", "rank_key")
-CODED = ("kind", "status", "service_types", "tags", "community", "weekdays", "places", "partner")
+CODED = (
+    "kind",
+    "status",
+    "service_types",
+    "tags",
+    "community",
+    "weekdays",
+    "places",
+    "partner",
+    "credentials",
+)
+WEEK_BYTES = 84  # 672 quarter-hours
 
 
 class Codes:
@@ -88,6 +99,8 @@ class Columns:
         self.slots: dict[str, int] = {}
         self.alive: Bools = np.zeros(0, np.bool_)
         self.public: Bools = np.zeros(0, np.bool_)
+        self.dated: Bools = np.zeros(0, np.bool_)
+        self.week: NDArray[np.uint8] = np.zeros((WEEK_BYTES, 0), np.uint8)
         self.lat_e6: Ints = np.zeros(0, np.int64)
         self.lon_e6: Ints = np.zeros(0, np.int64)
         self.numbers: dict[str, Ints] = {name: np.zeros(0, np.int64) for name in PLAIN}
@@ -100,6 +113,7 @@ class Columns:
         twin = Columns()
         twin.slots = dict(self.slots)
         twin.alive, twin.public = self.alive.copy(), self.public.copy()
+        twin.dated, twin.week = self.dated.copy(), self.week.copy()
         twin.lat_e6, twin.lon_e6 = self.lat_e6.copy(), self.lon_e6.copy()
         twin.numbers = {name: column.copy() for name, column in self.numbers.items()}
         twin.codes = {name: codes.copy() for name, codes in self.codes.items()}
@@ -120,6 +134,9 @@ class Columns:
         self.slots[document.id] = slot
         self.alive[slot] = True
         self.public[slot] = document.public
+        self.dated[slot] = document.dated
+        week = int(document.open_week or "0", 16).to_bytes(WEEK_BYTES, "little")
+        self.week[:, slot] = np.frombuffer(week, np.uint8)
         for name, column in self.numbers.items():
             value = getattr(document, name)
             column[slot] = ABSENT if value is None else value
@@ -129,6 +146,17 @@ class Columns:
         for name, codes in self.codes.items():
             value = getattr(document, name)
             codes.put(slot, (value,) if isinstance(value, str) else map(str, value))
+
+    def named(self, ids: Iterable[str]) -> Bools:
+        """Which slots hold one of these documents."""
+        found = np.zeros(len(self.alive), np.bool_)
+        found[[self.slots[id] for id in ids if id in self.slots]] = True
+        return found
+
+    def open_in(self, quarter: int) -> Bools:
+        """Which slots hold a document that may be open in this quarter-hour of the week."""
+        found: Bools = (self.week[quarter >> 3] >> (quarter & 7) & 1).astype(np.bool_)
+        return found
 
     def drop(self, id: str) -> int:
         """Forgets a document and returns its slot, which will serve another."""
@@ -146,6 +174,7 @@ class Columns:
             return
         size = max(256, 2 * size)
         self.alive, self.public = _grown(self.alive, size), _grown(self.public, size)
+        self.dated, self.week = _grown(self.dated, size), _grown(self.week, size)
         self.lat_e6, self.lon_e6 = _grown(self.lat_e6, size), _grown(self.lon_e6, size)
         self.numbers = {name: _grown(column, size) for name, column in self.numbers.items()}
         for codes in self.codes.values():

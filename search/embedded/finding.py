@@ -76,6 +76,14 @@ def _filters(columns: Columns, slots: Ints, query: Query) -> dict[str, Bools]:
     for service_type in query.service_types_all:
         passes = columns.codes["service_types"].any_of(slots, [service_type])
         filters[f"all:{service_type}"] = passes
+    for kind in query.credentials:
+        filters[f"credential:{kind}"] = columns.codes["credentials"].any_of(slots, [kind])
+    if query.ids is not None:
+        filters["ids"] = columns.named(query.ids)[slots]
+    if query.except_ids:
+        filters["except_ids"] = ~columns.named(query.except_ids)[slots]
+    if query.open_at is not None:
+        filters["open_at"] = _open(columns, query.open_at)[slots]
     if query.price_max is not None:
         price = columns.numbers["price"][slots]
         filters["price_max"] = (price != ABSENT) & (price <= query.price_max)
@@ -99,6 +107,12 @@ def _all(filters: dict[str, Bools], size: int, besides: str = "") -> Bools:
 def _counts(columns: Columns, slots: Ints, filters: dict[str, Bools], name: str) -> dict[str, int]:
     counted = slots[_all(filters, len(slots), besides=name)]
     return columns.codes[name].counts(counted, engine.MAX_FACET_VALUES)
+
+
+def _open(columns: Columns, at: engine.OpenAt) -> Bools:
+    by_date = columns.dated if at.exact is None else ~columns.dated | columns.named(at.exact)
+    found: Bools = columns.open_in(at.quarter) & by_date
+    return found
 
 
 def _inside(columns: Columns, slots: Ints, box: engine.Box) -> Bools:

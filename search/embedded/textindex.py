@@ -21,6 +21,11 @@ from search.engine import Match
 # Most important first; a word found in an earlier field ranks higher.
 FIELDS = ("titles", "services", "tags", "community", "descriptions")
 
+# What is typed for Chinese on a Latin keyboard. Below all others, without typos, and outside of the
+# vocabulary, which would be ten times as long.
+PINYIN = "pinyin"
+_MIN_PINYIN = 2  # letters
+
 _EXACT = 1  # per word, up to ten of them
 _WHOLE = 1 << 4  # the field is the query and nothing else
 _FIELD = 1 << 5  # per word, times 0 to 4
@@ -63,7 +68,7 @@ def schema() -> tantivy.Schema:
     builder.add_text_field("id", tokenizer_name="raw", index_option="basic")
     builder.add_unsigned_field("slot", indexed=True, fast=True)
     builder.add_bytes_field("body", stored=True)
-    for field in FIELDS:
+    for field in (*FIELDS, PINYIN):
         # The analyzer has already separated the tokens by spaces.
         builder.add_text_field(field, tokenizer_name="whitespace")
     return builder.build()
@@ -89,6 +94,7 @@ def entry(slot: int, document: Document, body: bytes) -> Entry:
         text.add_text(name, field.stream)
         for word in field.latin:
             latin[word] = latin.get(word, 0) | 1 << bit
+    text.add_text(PINYIN, " ".join(document.pinyin))
     return Entry(text, latin)
 
 
@@ -190,6 +196,7 @@ class _Planner:
         clauses = self._exactly(word.text, 0)
         if word.open:
             clauses += self._continued(word.text, read.going_on, 0)
+        clauses += self._pinyin(word, 0)
         for typos, others in ((1, read.one_typo), (2, read.two_typos)):
             clauses += self._among(others, _TYPO * -typos)
         for pair in self._vocabulary.splits(word.text):
@@ -209,7 +216,20 @@ class _Planner:
         if word.open:
             read = self._vocabulary.readings(word.text, still_typing=True)
             clauses += self._continued(word.text, read.going_on, extra)
+        clauses += self._pinyin(word, extra)
         return _best(clauses)
+
+    def _pinyin(self, word: analysis.Word, extra: int) -> list[Clause]:
+        text = word.text
+        if len(text) < _MIN_PINYIN or not (text.isascii() and text.isalpha()):
+            return []
+        score = _score(len(FIELDS)) + extra
+        query = tantivy.Query
+        clauses = [_scored(query.term_query(self._schema, PINYIN, text, "basic"), score + _EXACT)]
+        if word.open:
+            going_on = query.fuzzy_term_query(self._schema, PINYIN, text, 0, prefix=True)
+            clauses.append(_scored(going_on, score))
+        return clauses
 
     def _exactly(self, word: str, extra: int) -> list[Clause]:
         self._marked.add(word)

@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from models import values
 from search import analysis
 from search.documents import Document
-from search.engine import Hit, Page, Query, Scope
+from search.engine import Hit, OpenAt, Page, Query, Scope
 from search.meili import entries
 
 _EARTH_M = 6_371_008.8
@@ -143,6 +143,14 @@ def _filters(query: Query) -> dict[str, str]:
     filters = {name: _one_of(name, some) for name, some in wanted.items() if some}
     for service_type in query.service_types_all:
         filters[f"all:{service_type}"] = f'service_types = "{service_type}"'
+    for kind in query.credentials:
+        filters[f"credential:{kind}"] = f'credentials = "{kind}"'
+    if query.ids is not None:
+        filters["ids"] = _one_of("id", query.ids)
+    if query.except_ids:
+        filters["except_ids"] = f"NOT {_one_of('id', query.except_ids)}"
+    if query.open_at is not None:
+        filters["open_at"] = _open(query.open_at)
     if query.price_max is not None:
         filters["price_max"] = f"price <= {query.price_max:d}"
     if query.capacity_min is not None:
@@ -154,6 +162,13 @@ def _filters(query: Query) -> dict[str, str]:
     if query.near is not None and query.radius_m is not None:
         filters["radius_m"] = f"_geoRadius({_point(query.near)}, {query.radius_m:d})"
     return filters
+
+
+def _open(at: OpenAt) -> str:
+    dated = "dated = true"
+    if at.exact is not None:
+        dated = f"(dated = false OR {_one_of('id', at.exact)})"
+    return f"open_quarters = {at.quarter:d} AND {dated}"
 
 
 def _one_of(name: str, some: Iterable[str | int]) -> str:

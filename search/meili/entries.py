@@ -35,15 +35,17 @@ TEXTS = (
     "description_en",
 )
 INDEX = "community_partners"
+# What questions are about and no answer tells.
+_ASKED_ONLY = ("places", "pinyin", "open_week", "dated", "credentials")
 MAX_TOTAL = 100_000
 OPEN, CLOSE = "\ue000", "\ue001"  # stand for <em> and </em> until the text is escaped
 _FORMAT = "1"  # counts up when entries change in a way that the rest of mark() misses
 _APART = " 。 "  # far enough apart that no phrase crosses from one run into the next
 
 SETTINGS: dict[str, Any] = {
-    "searchableAttributes": [*TEXTS, "parts"],
+    "searchableAttributes": [*TEXTS, "parts", "pinyin"],
     "displayedAttributes": [
-        *(name for name in Document.__struct_fields__ if name != "places"),
+        *(name for name in Document.__struct_fields__ if name not in _ASKED_ONLY),
         "original",
     ],
     "filterableAttributes": [
@@ -58,6 +60,10 @@ SETTINGS: dict[str, Any] = {
         "public",
         "places",
         "partner",
+        "credentials",
+        "dated",
+        "open_quarters",
+        "id",
         "_geo",
     ],
     "sortableAttributes": ["created", "rating", "price", "rank_key", "_geo"],
@@ -72,7 +78,10 @@ SETTINGS: dict[str, Any] = {
         "rank_key:desc",
     ],
     "localizedAttributes": [{"attributePatterns": ["*"], "locales": ["cmn", "eng"]}],
-    "typoTolerance": {"minWordSizeForTypos": {"oneTypo": 5, "twoTypos": 9}},
+    "typoTolerance": {
+        "minWordSizeForTypos": {"oneTypo": 5, "twoTypos": 9},
+        "disableOnAttributes": ["pinyin"],
+    },
     "pagination": {"maxTotalHits": MAX_TOTAL},
     "faceting": {"maxValuesPerFacet": MAX_FACET_VALUES, "sortFacetValuesBy": {"*": "count"}},
 }
@@ -132,7 +141,14 @@ def entry(document: Document) -> bytes:
         at = document.location
         fields["_geo"] = {"lat": at.lat_e6 / 1e6, "lng": at.lon_e6 / 1e6}
     fields["parts"] = _parts(fields)
+    fields["open_quarters"] = _quarters(fields.pop("open_week"))
     return msgspec.json.encode(fields)
+
+
+def _quarters(week: str) -> list[int]:
+    """The quarter-hours of the week that a mask holds."""
+    bits = bin(int(week or "0", 16))[:1:-1]
+    return [at for at, bit in enumerate(bits) if bit == "1"]
 
 
 def read(raw: msgspec.Raw) -> tuple[Document, Kept]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from api import finding
 from models import accounts, base
 from search import engine as index
+from search import scopes
 from tests.api.test_accounts import admit, open_account, status_of
 from tests.clocks import Clock
 from tests.towns import Town, a_need
@@ -292,7 +292,7 @@ async def _seen(town: Town, who: str) -> set[str]:
     listed = await town.get("/v1/needs", who)
     caller = await accounts.caller_of(town.tokens.get(who, ""))
     query = index.Query(text="clinic", kinds=("need",), statuses=("draft",), facets=("kind",))
-    scope = finding.scope(caller or accounts.ANONYMOUS)
+    scope = scopes.of(caller or accounts.ANONYMOUS)
     found = await town.app.state.engine.search(query, scope)
     assert {hit.document.id for hit in found.hits} == {item["id"] for item in listed["items"]}
     assert found.total == sum(found.facets["kind"].values()) == len(listed["items"])

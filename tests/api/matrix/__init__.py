@@ -68,6 +68,9 @@ FOR_PEOPLE = (
     "/v1/tasks",
     "/v1/reports/exclusions",
     "/v1/reports/fairness",
+    "/v1/search/recent",
+    "/v1/saved-searches",
+    "/v1/notices",
 )
 
 
@@ -249,6 +252,8 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
         **terms.PATH,
         "digest": "0" * 64,
         "name": "nothing",
+        "saved_search_id": NONE,
+        "notice_id": NONE,
     }
     for name, value in values.items():
         path = path.replace(f"{{{name}}}", value)
@@ -414,6 +419,19 @@ ROWS: dict[str, Row] = {
     "GET /v1/bookings/{booking_id}": Row(STAFF | PARTNER, "booking"),
     "POST /v1/bookings/{booking_id}/confirm": Row(STAFF | PARTNER, "booking", done=AGAIN),
     "POST /v1/bookings/{booking_id}/cancel": Row(STAFF | PARTNER, "booking", done=AGAIN),
+    "GET /v1/search/suggestions": Row(EVERYBODY, query="?q=ab"),
+    "GET /v1/search/popular": PUBLIC,
+    "GET /v1/search/recent": Row(SIGNED_IN),
+    "DELETE /v1/search/recent": Row(SIGNED_IN),
+    "GET /v1/saved-searches": Row(SIGNED_IN),
+    # Everybody's own, and nobody else's: what is in the path is nothing to any of them.
+    "POST /v1/saved-searches": Row(
+        SIGNED_IN, send=_json({"name": "breakfast", "query": {"text": "早餐"}})
+    ),
+    "GET /v1/saved-searches/{saved_search_id}": Row(SIGNED_IN, done=frozenset({404})),
+    "DELETE /v1/saved-searches/{saved_search_id}": Row(SIGNED_IN, done=frozenset({404})),
+    "GET /v1/notices": Row(SIGNED_IN),
+    "POST /v1/notices/{notice_id}/read": Row(SIGNED_IN, done=frozenset({404})),
     "GET /v1/needs": PUBLIC,
     "POST /v1/needs": Row(STAFF, "place", _need),
     "POST /v1/needs/preview": Row(EVERYBODY, "place", _need),

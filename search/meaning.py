@@ -1,0 +1,109 @@
+"""Did you mean: other words for a question that finds little, out of what this caller may find.
+
+The words come from documents that the index finds for looser questions within the caller's scope,
+so that no hidden document gives itself away: for Latin words what begins alike, for Chinese ones
+what sounds alike (早参 for 早餐) or has all but one character in common.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from msgspec import Struct, structs
+
+from search import analysis, pinyin
+from search import engine as index
+from search.documents import Document
+from search.embedded import spelling
+
+# With so many hits nobody needs to be asked.
+FEW = 3
+_MOST_WORDS = 5
+_LOOKED_AT = 50  # documents for each looser question
+_SHORTEST = 3  # Latin letters
+
+
+class Meant(Struct, frozen=True):
+    """Another text, and how much it finds with the same filters."""
+
+    text: str
+    total: int
+
+
+async def did_you_mean(
+    target: index.SearchEngine, query: index.Query, scope: index.Scope, total: int
+) -> Meant | None:
+    """A text that finds more than the `total` of the one that was asked; None if there is none, or
+    no need of one."""
+    words = analysis.ask(query.text).words
+    if total >= FEW or not words or len(words) > _MOST_WORDS:
+        return None
+    text = analysis.fold(query.text).strip()
+    for word in words:
+        found = await target.multi(_looser(word.text, han=word.han), scope)
+        documents = [hit.document for page in found for hit in page.hits]
+        better = _instead(word.text, documents) if word.han else _spelt(word.text, documents)
+        if better:
+            text = text.replace(word.text, better, 1)
+    if text == analysis.fold(query.text).strip():
+        return None
+    again = structs.replace(query, text=text, facets=(), page=1, page_size=0, highlight=False)
+    meant = (await target.search(again, scope)).total
+    return Meant(text, meant) if meant > total else None
+
+
+def _looser(word: str, *, han: bool) -> list[index.Query]:
+    if han:
+        texts = ["".join(pinyin.read(word)), *dict.fromkeys((word[0], word[-1]))]
+    else:
+        texts = [word[:length] for length in (3, 2, 1) if length < len(word)]
+    return [index.Query(text=text, page_size=_LOOKED_AT) for text in texts if text]
+
+
+def _spelt(word: str, documents: Iterable[Document]) -> str | None:
+    """The Latin word nearest to this one; None if it is spelt like that somewhere."""
+    if len(word) < _SHORTEST:
+        return None
+    limit = 1 if len(word) < spelling.ONE_TYPO else 2 if len(word) < spelling.TWO_TYPOS else 3
+    seen = Counter(run.text for run in _runs(documents) if not run.han)
+    near = []
+    for other, times in seen.items():
+        if other.startswith(word):
+            return None
+        distance = spelling.edit_distance(word, other, limit, prefix=False)
+        if distance <= limit and len(other) >= _SHORTEST:
+            near.append((distance, -times, other))
+    return min(near)[2] if near else None
+
+
+def _instead(word: str, documents: Iterable[Document]) -> str | None:
+    """The Chinese word that sounds like this one, or nearly looks like it; None if this one is
+    there."""
+    seen: Counter[str] = Counter()
+    for run in _runs(documents):
+        if run.han:
+            seen.update(
+                run.text[at : at + len(word)] for at in range(len(run.text) - len(word) + 1)
+            )
+    if word in seen or len(word) < 2:
+        return None
+    sound = pinyin.read(word)
+    near = []
+    for other, times in seen.items():
+        # What shares no character is not worth looking up.
+        same = sum(a == b for a, b in zip(word, other, strict=True))
+        if same == 0:
+            continue
+        if pinyin.read(other) == sound:
+            near.append((0, -times, other))
+        elif len(word) > 2 and same == len(word) - 1:
+            near.append((1, -times, other))
+    return min(near)[2] if near else None
+
+
+def _runs(documents: Iterable[Document]) -> Iterable[analysis.Run]:
+    for document in {document.id: document for document in documents}.values():
+        texts = (document.title_zh, document.title_en, *document.service_names)
+        for text in (*texts, document.community_name):
+            yield from analysis.runs(analysis.fold(text))
