@@ -84,7 +84,7 @@ class GroupController(Controller):
         """The bookings of the group that are not over. For its own people, its members, and the
         staff of its place."""
         group = await _inside(request, group_id)
-        found = await bookings.to_come(group.id, after=paging.after(cursor), limit=limit + 1)
+        found = await groups.to_come(group.id, after=paging.after(cursor), limit=limit + 1)
         return answers.listed(request, found, limit, None)
 
     @post(

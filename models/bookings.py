@@ -33,11 +33,13 @@ _NAMED = 5
 _AT_ONCE = 1_000
 _MINUTE = dt.timedelta(minutes=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_SELECT = (
-    "SELECT b.*, b.offering AS offering_id, b.need AS need_id, b.place AS place_id,"
+# What a record has of a booking `b` and its offering `o`.
+COLUMNS = (
+    "b.*, b.offering AS offering_id, b.need AS need_id, b.place AS place_id,"
     " b.commitment AS commitment_id, b.booked_for AS group_id, b.series AS series_id,"
-    " o.partner AS partner_id FROM booking b JOIN offering o ON o.id = b.offering"
+    " o.partner AS partner_id"
 )
+_SELECT = f"SELECT {COLUMNS} FROM booking b JOIN offering o ON o.id = b.offering"
 
 
 class Booking(Table):
@@ -285,39 +287,6 @@ async def hold_still(partner: uuid.UUID) -> None:
         await kin.lock(offering)
 
 
-async def of_series(group: uuid.UUID, series: uuid.UUID) -> list[BookingRecord]:
-    """What a resident group has booked together, earliest first."""
-    rows = await engine.fetch(
-        f"{_SELECT} WHERE b.booked_for = $1 AND b.series = $2 ORDER BY b.starts", group, series
-    )
-    return [_shape(row) for row in rows]
-
-
-async def to_come(group: uuid.UUID, *, after: uuid.UUID | None, limit: int) -> list[BookingRecord]:
-    """Up to `limit` sessions of a resident group that are not over, the last ones booked first."""
-    where = base.Where()
-    where.add(f"b.booked_for = {{}} AND b.ends > {{}} AND {LIVE}", group, minute(base.now()))
-    where.page("b.id", after)
-    rows = await engine.fetch(
-        f"{_SELECT} WHERE {where} ORDER BY b.id DESC LIMIT {int(limit)}", *where.args
-    )
-    return [_shape(row) for row in rows]
-
-
-async def give_back_series(series: uuid.UUID) -> int:
-    """Cancel what of a series has not begun; answers how many."""
-    moment = base.now()
-    rows = await engine.rows(
-        "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
-        " updated_at = $1 WHERE series = $2 AND starts > $3 AND status IN ('held', 'confirmed')"
-        " RETURNING id",
-        moment,
-        series,
-        minute(moment),
-    )
-    return len(rows)
-
-
 async def read(
     booking_id: uuid.UUID, sees: accounts.Visibility = accounts.EVERYTHING
 ) -> BookingRecord:
@@ -328,7 +297,7 @@ async def read(
     rows = await engine.fetch(f"{_SELECT} WHERE {where}", *where.args)
     if not rows:
         raise errors.not_found()
-    return _shape(rows[0])
+    return shape(rows[0])
 
 
 async def browse(
@@ -353,7 +322,7 @@ async def browse(
     rows = await engine.fetch(
         f"{_SELECT} WHERE {where} ORDER BY b.id DESC LIMIT {int(limit)}", *where.args
     )
-    return [_shape(row) for row in rows]
+    return [shape(row) for row in rows]
 
 
 async def taken_of(
@@ -526,6 +495,7 @@ def moment_of(minutes: int) -> dt.datetime:
     return _EPOCH + minutes * _MINUTE
 
 
-def _shape(row: dict[str, Any]) -> BookingRecord:
+def shape(row: dict[str, Any]) -> BookingRecord:
+    """A row of `COLUMNS` as a record."""
     times = {"starts_at": moment_of(row["starts"]), "ends_at": moment_of(row["ends"])}
     return base.record({**row, **times}, BookingRecord)

@@ -25,6 +25,7 @@ GROUP = "resident_group"
 MAX_SESSIONS = 366
 # A group meets in a space; what else there is, is booked one by one.
 _MEETS_IN = "space"
+_SELECT = f"SELECT {bookings.COLUMNS} FROM booking b JOIN offering o ON o.id = b.offering"
 
 
 class Membership(Table):
@@ -168,16 +169,16 @@ async def book(
             action="series.booked",
             sessions=len(made),
         )
-        return Series(id=series, items=await bookings.of_series(group.id, series))
+        return Series(id=series, items=await _of_series(group.id, series))
 
 
 async def give_up(group: PartnerRecord, series: uuid.UUID) -> Series:
     """Give back what is still to come of a series. Refuses one of which nothing is."""
     async with engine.unit_of_work() as work:
-        booked = await bookings.of_series(group.id, series)
+        booked = await _of_series(group.id, series)
         if not booked:
             raise errors.not_found()
-        free = await bookings.give_back_series(series)
+        free = await _give_back(series)
         if not free:
             raise errors.Refusal("wrong_state", has="over", needed="held | confirmed")
         await outbox.append(
@@ -188,7 +189,48 @@ async def give_up(group: PartnerRecord, series: uuid.UUID) -> Series:
             action="series.cancelled",
             sessions=free,
         )
-        return Series(id=series, items=await bookings.of_series(group.id, series))
+        return Series(id=series, items=await _of_series(group.id, series))
+
+
+async def to_come(
+    group: uuid.UUID, *, after: uuid.UUID | None, limit: int
+) -> list[bookings.BookingRecord]:
+    """Up to `limit` sessions of a resident group that are not over, the last ones booked first."""
+    where = base.Where()
+    where.add(
+        f"b.booked_for = {{}} AND b.ends > {{}} AND {bookings.LIVE}",
+        group,
+        bookings.minute(base.now()),
+    )
+    where.page("b.id", after)
+    rows = await engine.fetch(
+        f"{_SELECT} WHERE {where} ORDER BY b.id DESC LIMIT {int(limit)}", *where.args
+    )
+    return [bookings.shape(row) for row in rows]
+
+
+async def _of_series(group: uuid.UUID, series: uuid.UUID) -> list[bookings.BookingRecord]:
+    """What a resident group has booked together, earliest first."""
+    rows = await engine.fetch(
+        f"{_SELECT} WHERE b.booked_for = $1 AND b.series = $2 ORDER BY b.starts",
+        group,
+        series,
+    )
+    return [bookings.shape(row) for row in rows]
+
+
+async def _give_back(series: uuid.UUID) -> int:
+    """Cancel what of a series has not begun; answers how many."""
+    moment = base.now()
+    rows = await engine.rows(
+        "UPDATE booking SET status = 'cancelled', held_until = NULL, version = version + 1,"
+        " updated_at = $1 WHERE series = $2 AND starts > $3 AND status IN ('held', 'confirmed')"
+        " RETURNING id",
+        moment,
+        series,
+        bookings.minute(moment),
+    )
+    return len(rows)
 
 
 async def _move(

@@ -27,14 +27,13 @@ UNRESTRICTED = {
         credentials.credentials_of plans._text proposals.of_plan proposals.standing
         credentials.state_credentials licences._held candidates.by_place imagine.imagined
         recheck._lock reading.times reading.shape steps.hold answering.seat_declined
-        answering._hold_partners
-        history.of proposals.of_partner
+        answering._hold_partners history.of proposals.of_partner
         arrears.held_days arrears._goes_on rent.read revenue.browse revenue._read
         contracts._is_served
-        spaces._read spaces._below pools._write bookings.of_series busy.of busy._stored""",
+        spaces._read spaces._below pools._write groups._of_series busy.of busy._stored""",
     "is of a space, pool or group whose people the handler asks for": """
         spaces.convert spaces.history pools.adjust pools.ledger groups.membership
-        groups.is_member groups.members bookings.to_come""",
+        groups.is_member groups.members groups.to_come""",
     "keeps capacities and times from contradicting each other; the refusal says which": """
         spaces._above spaces._refuse_overfull spaces._refuse_clash spaces._refuse_booked
         pools.refuse_unwritten""",
@@ -91,7 +90,7 @@ HANDED_ON = {
     ("pools.ledger", "pools.ledger"): "of an own offering",
     ("groups._inside", "groups.is_member"): "whether the caller is one",
     ("groups.members", "groups.members"): "of a group that the caller is of",
-    ("groups.sessions", "bookings.to_come"): "of a group that the caller is of",
+    ("groups.sessions", "groups.to_come"): "of a group that the caller is of",
     ("calendars.busy", "busy.of"): "of an offering that is the caller's own",
     ("worker.run", "bookings.expire"): "the clock, for nobody in particular",
     ("plans._ask", "offerings.read_many"): "what the plan proposes, for the staff of its place",
