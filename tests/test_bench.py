@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
         ("rank --sizes 200 --engines sqlite --needs 25", "every score of `rank`"),
         ("bundles --sizes 400 --engines sqlite --needs 12", "quality"),
         ("plans --sizes 200 --seconds 1", "20 x"),
+        ("races --callers 30 --http 10 --kills 1 --engines sqlite", "0 lost, doubled"),
     ],
 )
 def test_a_benchmark_prints_its_table(arguments: str, says: str) -> None:
