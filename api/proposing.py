@@ -263,8 +263,11 @@ def _begins(members: Sequence[agreements.Member], dates: Dates) -> dt.datetime:
 
 
 def _places(wanted: int | None, members: Sequence[agreements.Member], left: int) -> int:
-    """How many people it serves: as many as its members have places for, and still lack one."""
+    """How many people it serves: as many as its members have places for, and still lack one.
+    Refuses more than lack one."""
     if wanted is not None:
+        if wanted > left:
+            raise errors.refuse_field("places", "out_of_range", needed=f"at most {left}")
         return wanted
     by_role: dict[str, int] = {}
     for one in members:

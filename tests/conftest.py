@@ -86,7 +86,8 @@ async def _prepare(url: str, settled: bool) -> towns.Setting | None:
 
 
 @contextlib.asynccontextmanager
-async def _copy(kind: str, template: Template, server: postgres.Server) -> AsyncIterator[str]:
+async def copied(kind: str, template: Template, server: postgres.Server) -> AsyncIterator[str]:
+    """The address of a copy of a template, on `sqlite` or `postgres`."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
             shutil.copy(template.where, f"{directory}/test.sqlite")
@@ -100,6 +101,18 @@ async def _copy(kind: str, template: Template, server: postgres.Server) -> Async
         await server.drop_database(database)
 
 
+@contextlib.asynccontextmanager
+async def a_database(
+    kind: str, template: Template, server: postgres.Server
+) -> AsyncIterator[engine.Engine]:
+    """A copy of a template in use, on `sqlite` or `postgres`."""
+    async with (
+        copied(kind, template, server) as url,
+        databases.in_use(engine.open_engine(url)) as opened,
+    ):
+        yield opened
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 async def db(
     request: pytest.FixtureRequest,
@@ -108,11 +121,21 @@ async def db(
 ) -> AsyncIterator[engine.Engine]:
     """A migrated database in use, empty but for the taxonomy; once per engine."""
     template = templates[request.param, "migrated"]
-    async with (
-        _copy(request.param, template, postgres_server) as url,
-        databases.in_use(engine.open_engine(url)) as opened,
-    ):
+    async with a_database(request.param, template, postgres_server) as opened:
         yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def settled(
+    request: pytest.FixtureRequest,
+    templates: dict[tuple[str, str], Template],
+    postgres_server: postgres.Server,
+) -> AsyncIterator[towns.Setting]:
+    """A database with the setting in use, and nothing running on it; once per engine."""
+    template = templates[request.param, "settled"]
+    assert template.setting
+    async with a_database(request.param, template, postgres_server):
+        yield template.setting
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -138,7 +161,7 @@ async def a_town(
     template = templates[kind, "settled"]
     assert template.setting
     async with (
-        _copy(kind, template, server) as url,
+        copied(kind, template, server) as url,
         towns.running_town(url, directory, template.setting) as opened,
     ):
         yield opened

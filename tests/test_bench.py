@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
         ("bundles --sizes 400 --engines sqlite --needs 12", "quality"),
         ("plans --sizes 200 --seconds 1", "20 x"),
         ("search --documents 150 --queries 12", "the same over a static endpoint"),
+        ("races --callers 30 --http 10 --kills 1 --engines sqlite", "0 lost, doubled"),
     ],
 )
 def test_a_benchmark_prints_its_table(arguments: str, says: str) -> None:

@@ -17,10 +17,13 @@ import pytest
 import uvicorn
 
 from models import engine
+from tests import balance
 from tests.towns import Town, a_need, an_offering
 
 GIVEN_UP = 1500
 TOGETHER = 50
+# Yeses that are given up.
+GIVEN_UP_YES = 16
 
 
 async def test_1500_cancelled_requests_leave_every_connection_free_and_no_write_half_done(
@@ -76,6 +79,44 @@ async def test_1500_cancelled_requests_leave_every_connection_free_and_no_write_
     kept = await _kept()
     assert set(kept.values()) == {1}
     assert kept.keys() >= {*again, *acknowledged}
+
+
+async def test_concurrent_accepts_that_are_given_up_are_whole_or_nothing(town: Town) -> None:
+    """A client that disconnects: the agreement is active with all its bookings, or as before."""
+    chance = random.Random(60)
+    slots = [{"role": "cook", "kind": "merchant", "quantity": GIVEN_UP_YES}]
+    need = await town.make("/v1/needs", a_need(town, beneficiaries=0, slots=slots))
+    made = []
+    for _ in range(GIVEN_UP_YES):
+        shop = await town.make("/v1/offerings", an_offering(town), "partner_staff")
+        members = [{"role": "cook", "offering_id": shop["id"]}]
+        made.append(await town.make("/v1/agreements", {"need_id": need["id"], "members": members}))
+
+    async def accept(agreement: dict[str, Any]) -> httpx.Response:
+        path = f"/v1/agreements/{agreement['id']}/accept"
+        headers = {"Idempotency-Key": agreement["id"]}
+        return await town.as_("partner_staff", "POST", path, json={}, headers=headers)
+
+    async def given_up(agreement: dict[str, Any]) -> bool:
+        task = asyncio.create_task(accept(agreement))
+        if chance.random() < 0.5:
+            for _ in range(chance.randrange(200)):
+                await asyncio.sleep(0)
+        else:
+            await asyncio.sleep(chance.uniform(0, 0.3))
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    given = await asyncio.gather(*(given_up(one) for one in made))
+    assert await balance.flaws() == []
+    assert True in given, "or this test is worth nothing"
+    again = [await accept(one) for one in made]
+    assert {answer.status_code for answer in again} == {200}
+    assert {answer.json()["state"] for answer in again} == {"active"}
+    assert await balance.flaws() == []
+    ((booked,),) = await engine.rows("SELECT count(*) FROM booking")
+    assert booked == sum(one["commitments"][0]["times"] for one in made)
 
 
 async def test_100_writers_at_once_over_http_all_get_through(town: Town) -> None:

@@ -65,7 +65,7 @@ async def conclude(
     if need.status not in ("open", "closed"):
         raise errors.Refusal("wrong_state", has=f"need {need.status}", needed="need open")
     await _hold_partners(held)
-    await filling.take(need, shares_of(held, need))
+    await filling.take(need, shares_of(held))
     gives = [one for one in held.commitments if one["status"] == "proposed"]
     when = await _book(held, gives, actor)
     await _plan(held, when)
@@ -102,14 +102,12 @@ async def _hold_partners(held: Held) -> None:
         raise errors.Refusal("wrong_state", has="partner exited", needed="partner admitted")
 
 
-def shares_of(
-    held: Held, need: needs.NeedRecord, status: tuple[str, ...] = ("proposed", "live")
-) -> Counter[str]:
+def shares_of(held: Held, status: tuple[str, ...] = ("proposed", "live")) -> Counter[str]:
     """What an agreement takes of its need: a seat for each member in a role, and its places."""
     shares: Counter[str] = Counter(
         one["role"] for one in held.commitments if one["role"] and one["status"] in status
     )
-    if need.beneficiaries and held.row["places"]:
+    if held.row["places"]:
         shares[PLACES] = held.row["places"]
     return shares
 
@@ -212,7 +210,7 @@ async def _book(held: Held, gives: list[dict[str, Any]], actor: Actor) -> list[t
     found: list[tuple[int, int]] = []
     timed = [one for one in gives if one["offering"]]
     await kin.lock_tops([base.as_id(one["offering"]) for one in timed])
-    for one in sorted(timed, key=lambda one: str(one["offering"])):
+    for one in sorted(timed, key=_offering):
         found += await book(held, one, actor)
     if timed and not found:
         raise errors.Refusal("wrong_state", has="all its times are over", needed="a time to come")
@@ -237,6 +235,10 @@ async def _plan(held: Held, when: list[tuple[int, int]]) -> None:
         await Occurrence.insert(*rows[at : at + _AT_ONCE])
 
 
+def _offering(one: dict[str, Any]) -> str:
+    return str(one["offering"])
+
+
 def joined(times: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Times, those that overlap or touch made one."""
     found: list[tuple[int, int]] = []
@@ -252,9 +254,9 @@ async def _take_over(work: engine.Work, held: Held, party: dict[str, Any], actor
     """A newcomer takes the place of the member they were asked to replace."""
     party_id = base.as_id(party["id"])
     by_id = {base.as_id(one["id"]): one for one in held.commitments}
-    for one in held.of_party(party_id):
-        if one["status"] != "proposed":
-            continue
+    need = await needs.hold(held.need)
+    gives = [one for one in held.of_party(party_id) if one["status"] == "proposed"]
+    for one in sorted(gives, key=_offering):
         before = by_id[base.as_id(one["replaces"])]
         if before["status"] == "live":
             await bookings.give_back_times(base.as_id(before["id"]), held.minute)
@@ -262,7 +264,7 @@ async def _take_over(work: engine.Work, held: Held, party: dict[str, Any], actor
             await leave_if_idle(held, base.as_id(before["party"]))
         else:
             # Its seat was given back when it left.
-            await filling.take(await needs.read(held.need), {one["role"]: 1})
+            await filling.take(need, {one["role"]: 1})
         await book(held, one, actor)
         one["status"] = "live"
         await engine.execute(
@@ -279,17 +281,21 @@ async def _take_over(work: engine.Work, held: Held, party: dict[str, Any], actor
             party=party_id,
             commitment=base.as_id(one["id"]),
         )
-    need = await needs.read(held.need)
     if await filling.is_full(need):
         await needs.close(need.id)
 
 
 async def leave_if_idle(held: Held, party: uuid.UUID) -> None:
-    """A partner that gives nothing any more is no party any more."""
-    if held.of_party(party) or held.party(party)["partner"] is None:
+    """A partner that gives nothing any more is no party any more; one that is asked for nothing
+    new goes on with what it has accepted."""
+    one, gives = held.party(party), {one["status"] for one in held.of_party(party)}
+    if one["partner"] is None:
         return
-    held.party(party)["answer"] = "left"
-    await engine.execute("UPDATE party SET answer = 'left' WHERE id = $1", party)
+    if not gives:
+        one["answer"] = "left"
+    elif gives == {"live"} and one["answer"] == "pending":
+        one["answer"] = "accepted"
+    await engine.execute("UPDATE party SET answer = $1 WHERE id = $2", one["answer"], party)
 
 
 async def seat_declined(

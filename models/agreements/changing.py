@@ -7,6 +7,8 @@ import logging
 import uuid
 from typing import Any, Literal
 
+from msgspec import structs
+
 from models import base, bookings, engine, errors, needs
 from models.agreements import (
     answering,
@@ -61,15 +63,15 @@ async def swap(
         transition = steps.allowed(held, "swap", body, actor)
         before = replaced(held.commitments, body.commitment_id)
         before_party = base.as_id(before["party"])
-        rival = next((one for one in _asked_for(held, before)), None)
-        if rival:
+        for rival in _asked_for(held, before):
             await answering.settle(rival, "left")
             await answering.leave_if_idle(held, base.as_id(rival["party"]))
         if held.state not in lifecycle.LIVE:
             await answering.settle(before, "left")
             await answering.leave_if_idle(held, before_party)
         party = await _party_of(held, member.partner)
-        made = await proposing.commit(held.id, party, member, base.as_id(before["id"]))
+        newcomer = structs.replace(member, seat=before["seat"])
+        made = await proposing.commit(held.id, party, newcomer, base.as_id(before["id"]))
         if held.state not in lifecycle.LIVE and held.party(before_party)["answer"] == "left":
             await _hand_on(held, base.as_id(before["partner"]), member.partner)
         if transition.leads_to == "proposed":
@@ -88,7 +90,8 @@ def replaced(commitments: list[dict[str, Any]], wanted: uuid.UUID | None) -> dic
     or was given up for another before."""
     for one in commitments:
         if base.as_id(one["id"]) == wanted and one["offering"]:
-            return one
+            if not any(other["status"] == "live" for other in _rivals(commitments, one)):
+                return one
     raise errors.refuse_field(
         "commitment_id", "unknown_reference", what="commitment", value=str(wanted)
     )
@@ -117,6 +120,7 @@ async def gone(
                 and one[column]
                 and base.as_id(one[column]) == subject
             ]
+            await needs.hold(held.need)
             await _left(held, theirs)
             for party in {base.as_id(one["party"]) for one in theirs}:
                 if held.party(party)["answer"] == "left":
@@ -174,6 +178,10 @@ async def _elapse(agreement_id: uuid.UUID) -> bool:
         elif name == "give_up":
             await _over(work, held, transition.leads_to, name, at)
         else:
+            if name == "complete":
+                # Nobody is asked any more, and what fell into a pause did not take place.
+                await _skip(held)
+                await _left(held, [one for one in held.commitments if one["status"] == "proposed"])
             await steps.enter(work, held, transition.leads_to, name, at=at)
         return True
 
@@ -193,6 +201,8 @@ async def _step(
             if name == "resume":
                 await _skip(held)
             await steps.enter(work, held, transition.leads_to, name, **said)
+            if name == "resume":
+                await enrolments.fill_up(work, await needs.hold(held.need))
         return await reading.read(agreement.id)
 
 
@@ -231,8 +241,8 @@ async def _over(
         held.minute,
     )
     await postings.over(held.id)
-    need = await needs.read(held.need)
-    shares = answering.shares_of(held, need, ("live",))
+    need = await needs.hold(held.need)
+    shares = answering.shares_of(held, ("live",))
     await _left(held, held.commitments, keep_seats=True)
     await filling.give_back(need.id, shares)
     await steps.enter(work, held, state, transition, at=at, **said)
@@ -266,12 +276,17 @@ async def _skip(held: Held) -> None:
 
 
 def _asked_for(held: Held, before: dict[str, Any]) -> list[dict[str, Any]]:
-    """Newcomers that were asked to take the same place before."""
+    """Newcomers that were asked to take the same seat before."""
+    return [one for one in _rivals(held.commitments, before) if one["status"] == "proposed"]
+
+
+def _rivals(commitments: list[dict[str, Any]], one: dict[str, Any]) -> list[dict[str, Any]]:
+    """The other commitments for the same seat."""
+    seat = one["role"], one["seat"]
     return [
-        one
-        for one in held.commitments
-        if one["replaces"] and one["status"] == "proposed"
-        if str(one["replaces"]) == str(before["id"])
+        other
+        for other in commitments
+        if (other["role"], other["seat"]) == seat and other is not one
     ]
 
 

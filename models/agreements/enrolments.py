@@ -67,11 +67,9 @@ async def enrol(need_id: uuid.UUID, draft: EnrolmentDraft, account: uuid.UUID) -
             need = await _for_everybody(need_id)
             if await _there(need_id, account, draft.label):
                 raise errors.Refusal("taken", field="label", value=draft.label or "-")
+            # Whoever frees a place meanwhile sees who waits, or is seen.
+            await filling.hold(need)
             agreement = await _take(need_id)
-            if agreement is None:
-                # Whoever frees a place meanwhile sees who waits, or is seen.
-                await filling.hold(need)
-                agreement = await _take(need_id)
             await Enrolment.insert(
                 Enrolment(
                     id=enrolment_id,
@@ -124,8 +122,15 @@ async def cancel(enrolment: EnrolmentRecord) -> EnrolmentRecord:
         return await read(enrolment.id)
 
 
+async def fill_up(work: engine.Work, need: needs.NeedRecord) -> None:
+    """What was given back during a pause is there again, for those who wait."""
+    await filling.hold(need)
+    await move_up(work, need.id)
+
+
 async def move_up(work: engine.Work, need_id: uuid.UUID) -> None:
-    """Seat those who wait, first come, first served, as long as there are places."""
+    """Seat those who wait, first come, first served, as long as there are places. The places of
+    the need are held (`filling.hold`, or taken or given back) until the end of the transaction."""
     while True:
         waiting = await engine.rows(
             "SELECT id, place FROM enrolment WHERE need = $1 AND status = 'waitlisted'"
@@ -265,19 +270,13 @@ async def _shape(rows: list[dict[str, Any]]) -> list[EnrolmentRecord]:
 
 
 async def _take(need_id: uuid.UUID) -> uuid.UUID | None:
-    """Take a place of an active agreement of the need; None when there is none.
-
-    Two who want the last place of one agreement: the second one looks whether another has any.
-    """
-    while await engine.rows(f"SELECT 1 {_HAS_PLACE} LIMIT 1", need_id):
-        rows = await engine.rows(
-            f"UPDATE intake SET taken = taken + 1 WHERE id = (SELECT i.id {_HAS_PLACE}"
-            " ORDER BY a.id LIMIT 1) AND taken < places RETURNING agreement",
-            need_id,
-        )
-        if rows:
-            return base.as_id(rows[0][0])
-    return None
+    """Take a place of an active agreement of the need; None when there is none."""
+    rows = await engine.rows(
+        f"UPDATE intake SET taken = taken + 1 WHERE id = (SELECT i.id {_HAS_PLACE}"
+        " ORDER BY a.id LIMIT 1) AND taken < places RETURNING agreement",
+        need_id,
+    )
+    return base.as_id(rows[0][0]) if rows else None
 
 
 async def _there(need_id: uuid.UUID, account: uuid.UUID, label: str) -> bool:

@@ -1,0 +1,28 @@
+"""A server that is killed under its writers loses nothing that it has acknowledged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import conftest, kills, postgres
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_killed_under_concurrent_writers_it_loses_and_doubles_nothing(
+    kind: str,
+    templates: dict[tuple[str, str], conftest.Template],
+    postgres_server: postgres.Server,
+    tmp_path: Path,
+) -> None:
+    """The long version is `./run bench races`."""
+    template = templates[kind, "settled"]
+    assert template.setting
+    async with conftest.copied(kind, template, postgres_server) as url:
+        figures = await kills.under_writers(url, tmp_path, template.setting, kills=3)
+    assert figures.flaws == []
+    assert figures.kills == 3
+    # Something must have been going on, or this test is worth nothing.
+    assert figures.acknowledged > 20
+    assert figures.index_s < kills.INDEXED_S
