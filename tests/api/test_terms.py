@@ -268,9 +268,9 @@ async def test_an_enterprise_of_the_community_pays_its_share_into_the_fund(
     town: Town, march: Clock
 ) -> None:
     """A5: owner is the community; the revenue-share posting balances."""
-    enterprise = await _another(
-        town, "partner_staff", kind="social_org", owner_place_id=town.community
-    )
+    enterprise = await _another(town, "secretary", kind="social_org", owner_place_id=town.community)
+    role = {"account_id": str(town.accounts["partner_staff"]), "role": "partner_staff"}
+    await town.make("/v1/roles", {**role, "partner_id": enterprise}, "operator")
     terms = a_share(town, partner_id=enterprise)
     agreement = await agreed(town, terms, partner=enterprise)
     march.stand("2027-04-02T12:00+08:00")
