@@ -26,8 +26,8 @@ UNRESTRICTED = {
         accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
         credentials.credentials_of plans._text proposals.of_plan proposals.standing
         credentials.state_credentials licences._held candidates.by_place imagine.imagined
-        recheck._lock reading.times reading.shape steps.hold answering.seat_declined answering._hold_partners
-        history.of proposals.of_partner
+        recheck._lock reading.times reading.shape steps.hold answering.seat_declined
+        answering._hold_partners history.of proposals.of_partner
         arrears.held_days arrears._goes_on rent.read revenue.browse revenue._read
         contracts._is_served
         spaces._read spaces._below pools._write bookings.of_series busy.of busy._stored""",
@@ -42,7 +42,7 @@ UNRESTRICTED = {
     "takes back what is a partner's that leaves, and answers nothing": """
         bookings.give_back_ahead bookings.hold_still docking.drop_all""",
     "says when something is taken, to everybody alike, and not by whom": """
-        bookings.taken_of bookings.booked_out promises.anything""",
+        bookings.taken_of promises.anything promises.booked_out""",
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
     "acts for the program itself, on whatever is due, waits or is gone": """
