@@ -353,26 +353,6 @@ async def taken_of(
     return found
 
 
-async def booked_out(minute: int, at: dt.datetime) -> list[str]:
-    """The offerings of which nobody can have anything in that minute, by id: spaces (by their kin,
-    too) and people that are booked, and what has no place left; what is held no longer at the
-    moment `at` is not."""
-    whole = ", ".join(f"'{kind}'" for kind in sorted(WHOLE))
-    then = (
-        f"b.ends > $1 AND b.starts <= $1 AND {LIVE} AND (b.held_until IS NULL OR b.held_until > $2)"
-    )
-    rows = await engine.rows(
-        "SELECT CAST(b.offering AS text) FROM booking b JOIN offering o ON o.id = b.offering"
-        f" WHERE {then} GROUP BY b.offering, o.kind, o.capacity"
-        f" HAVING o.kind IN ({whole}) OR sum(b.quantity) >= o.capacity"
-        " UNION SELECT CAST(k.offering AS text) FROM space_kin k"
-        f" JOIN booking b ON b.offering = k.relative WHERE {then}",
-        minute,
-        at,
-    )
-    return [identity for (identity,) in rows]
-
-
 def peak(times: Iterable[Time], starts: int) -> int:
     """The most places that are taken at once from a minute on."""
     steps = [(max(time.starts, starts), time.quantity) for time in times]

@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from models import base, bookings, engine
 from models.values import Window
 from search import engine as index
-from search import statements, windows
+from search import promises, statements, windows
 from search.windows import civil, week
 
 # So many documents with dates are looked at for one question; with more the answer is said to be
@@ -57,7 +57,7 @@ async def restricted(
     open_at = index.OpenAt(quarter=quarter(minute))
     found, capped = await every_id(target, structs.replace(query, open_at=open_at), scope)
     exact = await _open(found, minute)
-    taken = await bookings.booked_out(minute, base.now())
+    taken = await promises.booked_out(minute)
     open_at = index.OpenAt(quarter=open_at.quarter, exact=tuple(exact))
     return structs.replace(query, open_at=open_at, except_ids=(*query.except_ids, *taken)), capped
 

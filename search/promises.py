@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from models import base, bookings
+from models import base, bookings, engine
 from search import statements
 from search.gates import NeedFacts, OfferingFacts
 from search.windows import Interval, demand, union, week_of, whole_weeks
@@ -56,6 +56,30 @@ async def given_away(
         several = offering_ids[start : start + statements.LONGEST]
         found |= await bookings.taken_of(statements.filled(several, several[0]), *span, now)
     return found
+
+
+async def booked_out(minute: int) -> list[str]:
+    """The offerings of which nobody can have anything in that minute, by id: spaces and people that
+    are booked, what has no place left, what an outside calendar has busy, and the kin of all these
+    spaces. What is held no longer now is not booked."""
+    whole = ", ".join(f"'{kind}'" for kind in sorted(bookings.WHOLE))
+    then = "{0}.ends > $1 AND {0}.starts <= $1"
+    booked = (
+        f"{then.format('b')} AND {bookings.LIVE} AND (b.held_until IS NULL OR b.held_until > $2)"
+    )
+    rows = await engine.rows(
+        "SELECT CAST(b.offering AS text) FROM booking b JOIN offering o ON o.id = b.offering"
+        f" WHERE {booked} GROUP BY b.offering, o.kind, o.capacity"
+        f" HAVING o.kind IN ({whole}) OR sum(b.quantity) >= o.capacity"
+        f" UNION SELECT CAST(y.offering AS text) FROM busy_time y WHERE {then.format('y')}"
+        " UNION SELECT CAST(k.offering AS text) FROM space_kin k"
+        f" JOIN booking b ON b.offering = k.relative WHERE {booked}"
+        " UNION SELECT CAST(k.offering AS text) FROM space_kin k"
+        f" JOIN busy_time y ON y.offering = k.relative WHERE {then.format('y')}",
+        minute,
+        base.now(),
+    )
+    return [identity for (identity,) in rows]
 
 
 def kept(facts: OfferingFacts, times: Sequence[bookings.Time]) -> OfferingFacts:

@@ -42,7 +42,7 @@ UNRESTRICTED = {
     "takes back what is a partner's that leaves, and answers nothing": """
         bookings.give_back_ahead bookings.hold_still docking.drop_all""",
     "says when something is taken, to everybody alike, and not by whom": """
-        bookings.taken_of bookings.booked_out promises.anything""",
+        bookings.taken_of promises.anything promises.booked_out""",
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
     "acts for the program itself, on whatever is due, waits or is gone": """
