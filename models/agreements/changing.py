@@ -89,9 +89,9 @@ def replaced(commitments: list[dict[str, Any]], wanted: uuid.UUID | None) -> dic
     """The commitment that is to be given to another. Refuses one that is not there, holds no role,
     or was given up for another before."""
     for one in commitments:
-        if base.as_id(one["id"]) == wanted and one["offering"]:
-            if not any(other["status"] == "live" for other in _rivals(commitments, one)):
-                return one
+        rivals = (other["status"] for other in _rivals(commitments, one))
+        if base.as_id(one["id"]) == wanted and one["offering"] and "live" not in rivals:
+            return one
     raise errors.refuse_field(
         "commitment_id", "unknown_reference", what="commitment", value=str(wanted)
     )

@@ -82,7 +82,7 @@ async def _know(need: needs.NeedRecord, role: str) -> None:
     """Have a row that says how many are wanted now, and hold it."""
     await engine.execute(
         "INSERT INTO need_fill (id, need, role, wanted, taken) VALUES ($1, $2, $3, $4, 0)"
-        # Of a need that asks for less than it has nothing is missing; what it has may be given back.
+        # Of a need that asks for less than it has nothing is missing; it may be given back.
         " ON CONFLICT (need, role) DO UPDATE SET wanted = CASE"
         " WHEN excluded.wanted > need_fill.taken THEN excluded.wanted ELSE need_fill.taken END",
         base.new_id(),
