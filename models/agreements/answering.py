@@ -256,6 +256,7 @@ async def _take_over(work: engine.Work, held: Held, party: dict[str, Any], actor
     by_id = {base.as_id(one["id"]): one for one in held.commitments}
     need = await needs.hold(held.need)
     gives = [one for one in held.of_party(party_id) if one["status"] == "proposed"]
+    await kin.lock_tops([base.as_id(one["offering"]) for one in gives])
     for one in sorted(gives, key=_offering):
         before = by_id[base.as_id(one["replaces"])]
         if before["status"] == "live":

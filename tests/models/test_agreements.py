@@ -7,6 +7,7 @@ after every step `tests/balance.py` counts anew what the program has counted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -34,11 +35,6 @@ from tests.crowds import Scene
 T = TypeVar("T")
 Step = agreements.StepDraft
 _SOME = st.integers(0, 1_000)
-# What a walk makes, the last first.
-TABLES = (
-    *("enrolment", "intake", "need_fill", "agreement_event", "occurrence", "commitment", "party"),
-    *("agreement", "booking", "bookable", "outbox", "need", "offering_service", "offering"),
-)
 SLOTS = (
     values.Slot(role="room", kind="space"),
     values.Slot(role="cook", kind="merchant", quantity=2),
@@ -268,8 +264,8 @@ async def test_whatever_happens_what_is_taken_is_what_stands(
 ) -> None:
     """A9, A10, B2: never negative, never more than there is, after any walk."""
     done = await asyncio.to_thread(_walk, kind, templates, postgres_server, monkeypatch)
-    # Every kind of step was taken, or this test is worth nothing.
-    print(sorted(done.items()))
+    # Something must have been done, or this test is worth nothing.
+    assert sum(count for what, count in done.items() if "refused" not in what) > 20
 
 
 def _walk(
@@ -283,9 +279,13 @@ def _walk(
     assert setting
     done: dict[str, int] = {}
 
+    stack = contextlib.AsyncExitStack()
+
     async def settle() -> Scene:
-        for table in TABLES:
-            await engine.execute(f"DELETE FROM {table}")
+        """Every walk begins in a fresh copy."""
+        await stack.aclose()
+        template = templates[kind, "settled"]
+        await stack.enter_async_context(conftest.a_database(kind, template, server))
         clock = Clock()
         monkeypatch.setattr(base, "clock", clock.read)
         Walk.clock = clock
@@ -299,8 +299,6 @@ def _walk(
         return scene
 
     with asyncio.Runner() as runner:
-        opened = conftest.a_database(kind, templates[kind, "settled"], server)
-        runner.run(opened.__aenter__())
         try:
             walk = type(
                 "Walk",
@@ -309,7 +307,7 @@ def _walk(
             )
             run_state_machine_as_test(walk, settings=OPTIONS)
         finally:
-            runner.run(opened.__aexit__(None, None, None))
+            runner.run(stack.aclose())
     return done
 
 
