@@ -71,7 +71,7 @@ async def documents(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
     return found
 
 
-@pytest.fixture(params=["embedded in memory", "meilisearch"])
+@pytest.fixture(params=["embedded in memory", "meilisearch, real"])
 async def target(
     request: pytest.FixtureRequest, documents: list[Document]
 ) -> AsyncIterator[SearchEngine]:
@@ -131,7 +131,7 @@ async def test_the_answers_are_no_worse_than_those_recorded(
     target: SearchEngine, documents: list[Document], request: pytest.FixtureRequest
 ) -> None:
     """X7: recall@10 and first-hit agreement on both engines."""
-    name = request.node.callspec.params["target"].split()[0]
+    name = request.node.callspec.params["target"].split(",")[0].split()[0]
     figures, lines = await _figures(target, SET, documents)
     print(
         f"{name}: recall@10 {figures.recall:.4f}, first hit {figures.first:.4f}", *lines, sep="\n"
