@@ -26,7 +26,8 @@ UNRESTRICTED = {
         accounts.roles.read_role needs.consent_of needs.read_many needs.public_places_of
         credentials.credentials_of plans._text proposals.of_plan proposals.standing
         credentials.state_credentials licences._held candidates.by_place imagine.imagined
-        recheck._lock reading.times reading.shape steps.hold answering.seat_declined answering._hold_partners
+        recheck._lock reading.times reading.shape steps.hold answering.seat_declined
+        answering._hold_partners
         history.of proposals.of_partner
         arrears.held_days arrears._goes_on rent.read revenue.browse revenue._read
         contracts._is_served
@@ -62,7 +63,8 @@ UNRESTRICTED = {
     "counts, for the program itself": """
         candidates._within_reading sync._count bookings.expire""",
     "makes documents, which say who may find them": """
-        search.needs.operations search.offerings.operations sync._everything sync._operations""",
+        search.needs.operations search.offerings.operations sync.everything
+        comparing._look sync._operations""",
     "is addressed by what it contains; the handler asks for its need": "snapshots.read",
 }
 # Calls of those from handlers: what makes each of them right.
