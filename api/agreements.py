@@ -195,7 +195,7 @@ class AgreementController(Controller):
         Theirs has accepted them; every other is asked again. Needs If-Match."""
         found = await agreements.read(agreement_id, accounts.visibility(request.user))
         answers.require_match(request, found.version)
-        changed = await agreements.change_terms(found, data, await _actor(request, found))
+        changed = await agreements.change_terms(found, data, await actor_of(request, found))
         return answers.changed(await _shown(request, changed))
 
     @post(
@@ -216,7 +216,7 @@ class AgreementController(Controller):
         table: see the description of this document. What time does by itself stands in `due` and
         `due_at`."""
         found = await agreements.read(agreement_id, accounts.visibility(request.user))
-        actor = await _actor(request, found)
+        actor = await actor_of(request, found)
 
         async def moved() -> agreements.AgreementRecord:
             if transition == "swap":
@@ -310,7 +310,8 @@ def _decides(request: StrictRequest, lineage: list[uuid.UUID]) -> bool:
     return request.user.is_operator or bool(is_decider)
 
 
-async def _actor(request: StrictRequest, found: agreements.AgreementRecord) -> agreements.Actor:
+async def actor_of(request: StrictRequest, found: agreements.AgreementRecord) -> agreements.Actor:
+    """For whom the caller speaks in an agreement."""
     lineage = await places.ancestors(found.place_id)
     return agreements.Actor(
         auth.account_of(request),

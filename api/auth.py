@@ -56,7 +56,7 @@ _FOR_PEOPLE = frozenset(
     }
 )
 # These tell nobody anything, so a key needs no scope for them; the documentation has no tag.
-_FOR_ALL = frozenset({"problems", "health"})
+_FOR_ALL = frozenset({"problems", "signatures", "health"})
 
 
 class Identify(ASGIMiddleware):

@@ -14,7 +14,17 @@ import datetime as dt
 
 import structlog
 
-from models import agreements, audit, base, bookings, engine, outbox, queries
+from models import (
+    agreements,
+    attendance,
+    audit,
+    base,
+    bookings,
+    engine,
+    outbox,
+    queries,
+    reviews,
+)
 from models.agreements import arrears
 from search import alerts, comparing, sync
 from search import engine as index
@@ -114,15 +124,18 @@ def _tonight() -> dt.datetime:
 
 class Clock(Loop):
     """Does what time does by itself: holds that are over become free, agreements lapse, are
-    completed, are over, rent is due. It begins with what became due while nobody was there."""
+    completed, are over, rent is due; occurrences are missed or served, reviews are shown. It begins
+    with what became due while nobody was there."""
 
     async def run(self) -> None:
         """Tick until cancelled."""
         while True:
             try:
                 await bookings.expire()
+                await attendance.tick()
                 await agreements.tick()
                 await arrears.tick()
+                await reviews.tick()
             except Exception as error:
                 # The next tick tries again.
                 expected = isinstance(error, _EXPECTED)

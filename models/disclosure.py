@@ -194,6 +194,14 @@ _CLASSES: dict[str, dict[Level, str]] = {
     "asked_query": {"staff": "id day community words", "secret": "caller"},
     "popular_query": {"public": "id day community words callers"},
     "query_salt": {"staff": "day", "secret": "salt"},
+    "hours": {"staff": "id account spendable gift owed updated_at"},
+    "attendance": {
+        "staff": "id occurrence commitment account outcome came went minutes transfer recorded_by"
+        " reverses reason at"
+    },
+    "review": {
+        "staff": "id agreement author about stars text written_by written_at due_at shown_at"
+    },
     "answer": {
         "staff": "id caller route status created_at",
         "secret": "key request_digest headers body",

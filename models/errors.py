@@ -214,6 +214,20 @@ CODES: dict[str, Code] = {
         "Its availability does not cover the whole time; GET …/occurrences says when it is there.",
         "其开放时间未覆盖整个时段；开放时间见 GET …/occurrences。",
     ),
+    "not_now": Code(
+        409,
+        "Not at this time",
+        "不在可办理的时间内",
+        "It is possible from {opens} to {closes} UTC.",
+        "可办理时间（UTC）：{opens} 至 {closes}。",
+    ),
+    "too_few_hours": Code(
+        409,
+        "Not enough hours",
+        "时间储蓄不足",
+        "{left} minutes are left for that.",
+        "可用于此的时间剩余 {left} 分钟。",
+    ),
     "last_operator": Code(
         409,
         "Somebody has to be operator",

@@ -15,6 +15,7 @@ from piccolo.table import Table
 from models import (
     accounts,
     agreements,
+    attendance,
     audit,
     base,
     bookings,
@@ -24,6 +25,7 @@ from models import (
     engine,
     errors,
     groups,
+    hours,
     ledger,
     needs,
     notices,
@@ -33,6 +35,7 @@ from models import (
     plans,
     proposals,
     queries,
+    reviews,
     saved,
     spreadsheets,
     training,
@@ -107,6 +110,10 @@ async def export(caller: accounts.Caller, account: uuid.UUID) -> Export:
         "saved_searches": await _rows(saved.SavedSearch, "account", [account]),
         "notices": await _rows(notices.Notice, "account", [account]),
         "recent_queries": await _rows(queries.RecentQuery, "account", [account]),
+        "attendance": await _rows(attendance.Attendance, "account", [account]),
+        "hours": await _rows(hours.Hours, "account", [account]),
+        "hour_entries": await _rows(ledger.Entry, "account", hours.accounts_of(account)),
+        "reviews": await _rows(reviews.Review, "written_by", [account]),
         "acts": await _rows(audit.Audit, "actor", [account]),
     }
     return Export(made_at=base.now(), data=data)
@@ -146,6 +153,9 @@ async def erase(account: uuid.UUID, password: str) -> None:
         gone = {account, *await _erase_partners(work, account)}
         gone |= await _erase_needs(work, account, name)
         await agreements.forget_account(account)
+        await attendance.forget(account)
+        await reviews.forget(account, gone)
+        await hours.leave_behind(account)
         await _erase_mentions(account, gone)
         await _erase_account(account)
         place = home and base.as_id(home)

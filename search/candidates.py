@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from models import accounts, base, bookings, disclosure, engine, needs, offerings, values
+from models import accounts, base, bookings, disclosure, engine, needs, offerings, places, values
 from models.services import ServiceTypeRecord
 from search import cells, gates, licences, promises, statements, turns, windows
 from search.gates import Glance, Licence, NeedFacts, OfferingFacts, rules
@@ -45,9 +45,11 @@ _GLANCE = (
     " {booked}"
 )
 _PARTNER = "JOIN partner p ON p.id = o.partner"
-# How often an offering has served the place `{}`, and the partners that it does not work with.
+# How often an offering has served the place `{}`, where a building counts as what it stands in
+# (`reliability.count_job`), and the partners that it does not work with.
 _SERVED = (
-    "COALESCE((SELECT t.times FROM service_record t WHERE t.place = {} AND t.offering = o.id), 0)"
+    "COALESCE((SELECT t.times FROM service_record t WHERE t.offering = o.id AND t.place = (SELECT"
+    " CASE WHEN l.kind = 'building' THEN l.parent ELSE l.id END FROM place l WHERE l.id = {})), 0)"
 )
 _BLOCKED = (
     "o.partner IN (SELECT b.partner FROM blocked_partner b"
@@ -273,10 +275,11 @@ async def by_place(
         row[3],
     )
     times = {str(place): count for place, count in served.items()}
+    counted = await places.public_places(asked)
     closed = {str(place) for (place,) in blocked}
     booked = (await promises.given_away([row[0]])).get(row[0], ())
     return {
-        place: _fact((*row, times.get(str(place), 0), str(place) in closed), held, booked)
+        place: _fact((*row, times.get(str(counted[place]), 0), str(place) in closed), held, booked)
         for place in asked
     }
 

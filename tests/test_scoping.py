@@ -30,7 +30,8 @@ UNRESTRICTED = {
         answering._hold_partners history.of proposals.of_partner
         arrears.held_days arrears._goes_on rent.read revenue.browse revenue._read
         contracts._is_served
-        spaces._read spaces._below pools._write groups._of_series busy.of busy._stored""",
+        spaces._read spaces._below pools._write groups._of_series busy.of busy._stored
+        accounts.roles.people_of marking.hold attendance.reading.expected reviews._show""",
     "is of a space, pool or group whose people the handler asks for": """
         spaces.convert spaces.history pools.adjust pools.ledger groups.membership
         groups.is_member groups.members groups.to_come""",
@@ -46,13 +47,14 @@ UNRESTRICTED = {
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
     "acts for the program itself, on whatever is due, waits or is gone": """
-        changing.tick enrolments._take enrolments.move_up reading.open_of arrears.tick
+        changing.tick closing.tick enrolments._take enrolments.move_up reading.open_of arrears.tick
         postings.activated postings.over tasks.settle""",
     "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """
         people._rows people._intake people._busy_times people._erase_partners
         people._erase_needs contacts.reveal
-        forgetting.forget_partner forgetting.forget_need forgetting.forget_account""",
+        forgetting.forget_partner forgetting.forget_need forgetting.forget_account
+        hours.pay hours.entries hours._latest_place service_records._entries reviews.forget""",
     "keeps the chain of the audit trail; `browse` is handed its condition": """
         audit.browse audit._chunk audit._hash_of audit._end audit.flaws""",
     "compares and counts what is public": """
@@ -100,6 +102,8 @@ HANDED_ON = {
     ("terms.read", "rent.read"): "of an agreement that was read",
     ("terms.list_revenue", "revenue.browse"): "of an agreement that was read",
     ("terms.score", "deals.read"): "who is served need not see the agreement, and is asked next",
+    ("hours.read", "hours.entries"): "the caller's own",
+    ("hours.spend", "hours.pay"): "the caller's own",
     ("imagining.what_if", "base.refer"): "places are public",
     ("imagining._changes", "imagine.imagined"): "of partners that the caller sees",
 }

@@ -50,6 +50,11 @@ TAGS: dict[str, str] = {
     "ledger": "Money and hours that change hands, and the fund of a place."
     " 资金与服务时长账本、社区基金。",
     "tasks": "What the staff of a place have to do. 工作人员待办事项。",
+    "occurrences": "The times of an agreement, and who came. 服务场次与签到。",
+    "hours": "Hours given, to spend up to a cap and to give away; the signed service record."
+    " 时间储蓄与可验证的服务记录。",
+    "signatures": "The keys that signed records are checked with. 验签公钥。",
+    "reviews": "What the sides say of each other once it is over, shown together. 双方互评。",
     "reports": "For the staff of a place: what keeps offerings out, who was served."
     " 供工作人员使用的统计：未入选原因、服务公平情况。",
     "search": "Full text in Chinese and English, filters, facets, nearness. 中英文搜索。",
@@ -146,6 +151,12 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "do_task": (404, 409),
     "drop_task": (404, 409),
     "save_search": (422,),
+    "check_in": (404, 409, 422),
+    "check_out": (404, 409, 422),
+    "correct_attendance": (404, 409, 422),
+    "donate_hours": (409, 422),
+    "spend_hours": (409, 422),
+    "write_review": (404, 409, 422),
 }
 # These POSTs keep nothing, so they take no Idempotency-Key though they are for callers signed in.
 KEEP_NOTHING = frozenset({"what_if"})
@@ -191,6 +202,8 @@ PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
             "over_capacity": {"has": 60, "most": 40},
             "ledger_only": {"needed": "320"},
             "other_community": {},
+            "not_now": {"opens": "2026-12-01 21:30", "closes": "2026-12-02 01:00"},
+            "too_few_hours": {"left": 90_000},
             "already_held": {"role": "secretary"},
             "last_operator": {},
             "lent_role": {},
@@ -318,6 +331,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "revenue_id": {"description": "Id of the statement."},
     "milestone": {"description": "Name of the milestone in the contract."},
     "task_id": {"description": "Id of the task."},
+    "occurrence_id": {"description": "Id of the occurrence."},
+    "attendance_id": {"description": "Id of the row of attendance."},
     "digest": {"description": "`snapshot` of an answer that ranks offerings."},
     "group_id": {"description": "Id of the group, which is that of the partner."},
     "series_id": {"description": "Id of the series."},

@@ -66,6 +66,7 @@ from models.accounts.roles import (
     give,
     grant,
     may_grant,
+    people_of,
     revoke,
 )
 from models.accounts.sessions import Session, caller_of, renew, sign_in, sign_out
@@ -124,6 +125,7 @@ __all__ = [
     "may_ban",
     "may_grant",
     "newcomer",
+    "people_of",
     "read_account",
     "register",
     "renew",

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from models import audit, base, engine, errors, places
 from models.accounts import operators, sessions
-from models.accounts.callers import DECIDERS, Caller, RoleName, Visibility
+from models.accounts.callers import DECIDERS, LIVE, Caller, RoleName, Visibility
 from models.accounts.tables import Account, Role
 
 # Roles that anchor an account somewhere in the tree, and the kinds of place they are held at.
@@ -288,3 +288,14 @@ async def _end(which: str, subject: uuid.UUID) -> bool:
             subject,
         )
     )
+
+
+async def people_of(partner: uuid.UUID) -> list[uuid.UUID]:
+    """The accounts that act for a partner now."""
+    rows = await engine.rows(
+        "SELECT DISTINCT r.account FROM role r WHERE r.partner = $1 AND r.name = 'partner_staff'"
+        f" AND {LIVE.format('$2')} ORDER BY r.account",
+        partner,
+        base.now(),
+    )
+    return [base.as_id(account) for (account,) in rows]

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from models import plans, proposals
-from tests.api.matrix import agreements, calendars, partner_work, spaces, terms
+from tests.api.matrix import agreements, calendars, partner_work, served, spaces, terms
 from tests.api.matrix.callers import (
     COVERS,
     DECIDERS,
@@ -31,7 +31,7 @@ from tests.api.test_partners import a_partner
 from tests.towns import Town, a_booking, a_need, an_offering
 
 # The rows of one domain, and how the things are made that they are about.
-DOMAINS = (agreements, calendars, partner_work, spaces, terms)
+DOMAINS = (agreements, calendars, partner_work, served, spaces, terms)
 # What no service key may do, whatever its scopes: what is about people, what a person must stand
 # for, and what changes places.
 FOR_PEOPLE = (
@@ -61,6 +61,8 @@ FOR_PEOPLE = (
     "/v1/proposals",
     "/v1/agreements",
     "/v1/enrolments",
+    "/v1/occurrences",
+    "/v1/attendance",
     "/v1/needs/{need_id}/places",
     "/v1/needs/{need_id}/enrolments",
     "/v1/ledger",
@@ -250,6 +252,8 @@ async def _ask(town: Town, role: str, route: str, row: Row, target: Target) -> h
         "completion_id": target.id,
         "task_id": target.id,
         **terms.PATH,
+        "occurrence_id": target.id,
+        "attendance_id": target.id,
         "digest": "0" * 64,
         "name": "nothing",
         "saved_search_id": NONE,

@@ -63,6 +63,8 @@ SEES = {
     "completion": STAFF | PARTNER,
     "bound agreement": STAFF | PARTNER,
     "task": STAFF,
+    "occurrence": STAFF | PARTNER,
+    "attendance": STAFF | PARTNER,
     "place": EVERYBODY,
     "": EVERYBODY,
 }
