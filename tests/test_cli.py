@@ -463,42 +463,6 @@ def test_search_rebuild_prints_plain_lines_and_the_count(copied: Path) -> None:
     assert int(count[1]) > 300
 
 
-def test_search_status_verify_and_dead_letters_say_how_the_index_is(copied: Path) -> None:
-    assert _run("search", "rebuild", "--data", "data", cwd=copied).returncode == 0
-    done = _run("search", "status", "--data", "data", cwd=copied)
-    assert (done.returncode, done.stderr) == (0, "")
-    said = dict(
-        line.split(maxsplit=1) for line in done.stdout.replace("dead l", "dead-l").splitlines()
-    )
-    assert int(said["documents"]) > 300
-    assert said["dead-letters"] == "0"
-    done = _run("search", "--data", "data", "verify", cwd=copied)
-    assert (done.returncode, done.stdout) == (0, "The index has what the database says.\n")
-    with contextlib.closing(sqlite3.connect(copied / "data" / "community.sqlite")) as opened:
-        opened.execute("DELETE FROM outbox")
-        opened.execute(
-            "UPDATE need SET version = version + 1 WHERE id = (SELECT min(id) FROM need)"
-        )
-        opened.execute(
-            "INSERT INTO dead_letter VALUES (?, 'need.changed', 'why', ?)",
-            ("01a2009b-d3e0-71a2-af87-13a6580529a2", "2026-11-01 00:00:00+00:00"),
-        )
-        opened.commit()
-    done = _run("search", "verify", "--data", "data", cwd=copied)
-    assert done.returncode == 1
-    assert re.search(
-        r"database version (\d+), index version (\d+)\n1 documents differ\.", done.stdout
-    )
-    done = _run("search", "verify", "--mend", "--data", "data", cwd=copied)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 documents are carried again.")
-    done = _run("search", "dead-letters", "--data", "data", cwd=copied)
-    assert done.returncode == 1
-    assert "need.changed 01a2009b-d3e0-71a2-af87-13a6580529a2: why\n1 dead letters." in done.stdout
-    done = _run("search", "dead-letters", "--retry", "--data", "data", cwd=copied)
-    assert (done.returncode, done.stdout) == (0, "1 changes are tried again.\n")
-    assert _run("search", "dead-letters", "--data", "data", cwd=copied).returncode == 0
-
-
 def test_work_without_a_meilisearch_server_is_refused(tmp_path: Path) -> None:
     _refused(_run("work", cwd=tmp_path), "set MEILI_URL to run a worker apart")
 

@@ -449,12 +449,3 @@ async def test_a_document_that_the_index_refuses_is_put_aside_until_it_is_mended
     await _change_all()
     await _drain(scene.target)
     assert (await outbox.letters(), await _found(scene.target, "pier")) == ([], ["pier"])
-
-
-async def test_a_topic_that_nobody_knows_holds_nothing_up(scene: Scene) -> None:
-    async with engine.unit_of_work() as work:
-        await outbox.announce(work, "moon.changed", uuid.uuid4())
-    await _offer(scene.setting, "pier")
-    await _drain(scene.target)
-    assert [letter.topic for letter in await outbox.letters()] == ["moon.changed"]
-    assert await _found(scene.target, "pier") == ["pier"]
