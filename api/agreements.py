@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import Controller, Response, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from api import answers, auth, paging, proposing, shapes
 from api.requests import StrictRequest
@@ -214,9 +214,13 @@ class AgreementController(Controller):
     ) -> Response[agreements.AgreementRecord]:
         """Who may take which step, in which state, with which fields, and what it does, is one
         table: see the description of this document. What time does by itself stands in `due` and
-        `due_at`."""
+        `due_at`. Whoever sends the ETag that they have read in If-Match is refused (412) when
+        somebody has changed the agreement since."""
         found = await agreements.read(agreement_id, accounts.visibility(request.user))
         actor = await actor_of(request, found)
+        if "if-match" in request.headers:
+            answers.require_match(request, found.version)
+            actor = structs.replace(actor, has_read=found.version)
 
         async def moved() -> agreements.AgreementRecord:
             if transition == "swap":

@@ -136,7 +136,7 @@ REFUSALS: dict[str, tuple[int, ...]] = {
     "decline_proposal": (404, 409, 422),
     "propose_agreement": (409, 422),
     "change_terms": (404, 409, 422),
-    "move_agreement": (409, 422),
+    "move_agreement": (409, 412, 422),
     "list_replacements": (422,),
     "count_places": (404, 409),
     "enrol": (404, 409),

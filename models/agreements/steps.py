@@ -23,6 +23,8 @@ class Actor(Struct, frozen=True):
     partners: frozenset[uuid.UUID] = frozenset()
     # An operator answers for whichever party they name.
     answers_for_all: bool = False
+    # The version that they have read, and mean.
+    has_read: int | None = None
 
     def answers_for(self, party: dict[str, Any]) -> bool:
         """Whether this actor speaks for a party."""
@@ -100,7 +102,10 @@ async def hold(agreement_id: uuid.UUID) -> Held:
 
 def allowed(held: Held, name: str, body: StepDraft, actor: Actor) -> lifecycle.Transition:
     """The transition of that name from where the agreement stands, if this actor may take it and
-    sends what it takes."""
+    sends what it takes; and it is still what they have read, if they said what that was."""
+    # Holding it has counted once.
+    if actor.has_read is not None and held.row["version"] != actor.has_read + 1:
+        raise errors.Refusal("stale")
     transition = lifecycle.find(name, held.state)
     if transition is None:
         needed = " | ".join(lifecycle.starts_of(name))

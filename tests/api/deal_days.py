@@ -6,7 +6,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from models import tasks, values
+from models import attendance, tasks, values
+from tests import serving
 from tests.api.matrix.calendars import CALENDAR
 from tests.api.test_contracts import a_contract
 from tests.deals import agreed, proposed
@@ -98,3 +99,36 @@ async def searches(diary: Any, town: Town) -> None:
     )
     path = f"DELETE /v1/saved-searches/{made['id']}"
     await diary.write("remove_saved_search", "resident", path, "saved_search.removed")
+
+
+async def service(diary: Any, town: Town) -> None:
+    """A volunteer comes and goes, gives hours away and spends some; a mistake is corrected, and the
+    staff says how it was."""
+    helper = await serving.a_volunteer(town, await serving.a_resident(town))
+    need = await serving.a_morning(town, {"helper": "volunteer"})
+    made = await serving.agreed(town, need, {"helper": helper}, places=60)
+    first, *_ = await serving.occurrences(town, made)
+    body = {"commitment_id": serving.commitment(made, helper)}
+    for way, moment, act in (("in", "starts_at", "came"), ("out", "ends_at", "went")):
+        serving.until(diary.clock, first[moment])
+        path = f"POST /v1/occurrences/{first['id']}/check-{way}"
+        await diary.write(f"check_{way}", "volunteer", path, f"attendance.{act}", body)
+    place = (await town.make(f"/v1/needs/{need['id']}/enrolments", {}, "volunteer"))["id"]
+    for step, action, to in (
+        ("donate", "hours_donated", {"place_id": town.community}),
+        ("spend", "hours_spent", {"enrolment_id": place}),
+    ):
+        path = f"POST /v1/accounts/current/hours/{step}"
+        sent = {"minutes": 1, **to}
+        await diary.write(f"{step}_hours", "volunteer", path, f"ledger.{action}", sent)
+    serving.until(diary.clock, first["ends_at"], 1)
+    await attendance.tick()
+    (row,) = (await town.get(f"/v1/occurrences/{first['id']}", "secretary"))["attendance"]
+    path = f"POST /v1/attendance/{row['id']}/correct"
+    mistake = {"reason": "did_not_come"}
+    await diary.write("correct_attendance", "secretary", path, "attendance.corrected", mistake)
+    await town.make(f"/v1/agreements/{made['id']}/end", {"reason": "quality"})
+    about = next(party["id"] for party in made["parties"] if party["partner_id"])
+    path = f"POST /v1/agreements/{made['id']}/reviews"
+    review = {"stars": 4, "about": about}
+    await diary.write("write_review", "secretary", path, "review.written", review)

@@ -156,6 +156,24 @@ async def test_a_licence_that_ends_within_the_year_is_no_licence_for_the_year(to
     await _propose(town, need, ("cook", shop), **short)
 
 
+async def test_who_says_what_they_have_read_accepts_nothing_else(town: Town) -> None:
+    need, shop = await _need(town), await _offer(town)
+    made = await _propose(town, need, ("cook", shop))
+    path, read = f"/v1/agreements/{made['id']}", {"If-Match": f'"{made["version"]}"'}
+    tag = (await town.as_("secretary", "GET", path)).headers["etag"]
+    price = {"amount": 1, "currency": "CNY", "per": "session"}
+    other = {"tier": "low_fee", "price": price}
+    changed = await town.as_(
+        "secretary", "PUT", f"{path}/terms", json={"terms": other}, headers={"If-Match": tag}
+    )
+    assert changed.status_code == 200, changed.text
+    late = await town.as_("partner_staff", "POST", f"{path}/accept", json={}, headers=read)
+    assert (late.status_code, late.json()["code"]) == (412, "stale")
+    now = {"If-Match": changed.headers["etag"]}
+    done = await town.as_("partner_staff", "POST", f"{path}/accept", json={}, headers=now)
+    assert done.json()["state"] == "active"
+
+
 async def test_a_no_has_a_reason_that_is_counted(town: Town) -> None:
     """X18."""
     need, shop = await _need(town), await _offer(town)
