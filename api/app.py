@@ -68,35 +68,6 @@ MAX_BODY = 64 * 1024
 def create_app(options: settings.Settings) -> Litestar:
     """The application for these settings. The database must have been migrated."""
 
-    @contextlib.asynccontextmanager
-    async def running(app: Litestar) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as open_things:
-            database = engine.open_engine(options.database)
-            await database.start()
-            open_things.push_async_callback(database.close)
-            engine.use(database)
-            app.state.engine = index.open_engine(
-                options.data / "index", options.meili_url, options.meili_key, _phones(options)
-            )
-            open_things.push_async_callback(app.state.engine.close)
-            if _keeps_the_index(options, database):
-                working = worker.Worker(app.state.engine)
-                await working.start()
-                open_things.push_async_callback(working.stop)
-            planning = planner.Planner()
-            await planning.start()
-            open_things.push_async_callback(planning.stop)
-            keeping = worker.Keeping(app.state.ledger)
-            await keeping.start()
-            open_things.push_async_callback(keeping.stop)
-            clock = worker.Clock()
-            await clock.start()
-            open_things.push_async_callback(clock.stop)
-            signing = worker.Signing(settings.signing_key(options))
-            await signing.start()
-            open_things.push_async_callback(signing.stop)
-            yield
-
     limiter = limits.Limiter(options.rate_limit) if options.rate_limit else None
     app = Litestar(
         route_handlers=[
@@ -156,7 +127,7 @@ def create_app(options: settings.Settings) -> Litestar:
         openapi_config=None,
         lifespan=[running],
         dependencies={
-            "options": Provide(lambda: options, sync_to_thread=False),
+            "options": Provide(_options, sync_to_thread=False),
             "engine": Provide(_engine, sync_to_thread=False),
             "ledger": Provide(_ledger, sync_to_thread=False),
         },
@@ -166,7 +137,7 @@ def create_app(options: settings.Settings) -> Litestar:
         exception_handlers=errors.HANDLERS,
         request_class=requests.StrictRequest,
         request_max_body_size=MAX_BODY,
-        state=State({"ledger": queries.Ledger()}),
+        state=State({"options": options}),
         debug=False,
         pdb_on_exception=False,
         logging_config=None,
@@ -179,6 +150,34 @@ def create_app(options: settings.Settings) -> Litestar:
             list(options.trusted_proxies),
         )
     return app
+
+
+@contextlib.asynccontextmanager
+async def running(app: Litestar) -> AsyncIterator[None]:
+    """Open what `app.state.options` says, work on it, and close it again."""
+    options: settings.Settings = app.state.options
+    async with contextlib.AsyncExitStack() as open_things:
+        database = engine.open_engine(options.database)
+        await database.start()
+        open_things.push_async_callback(database.close)
+        engine.use(database)
+        app.state.ledger = queries.Ledger()
+        app.state.engine = index.open_engine(
+            options.data / "index", options.meili_url, options.meili_key, _phones(options)
+        )
+        open_things.push_async_callback(app.state.engine.close)
+        loops: list[worker.Loop] = [
+            planner.Planner(),
+            worker.Keeping(app.state.ledger),
+            worker.Clock(),
+            worker.Signing(settings.signing_key(options)),
+        ]
+        if _keeps_the_index(options, database):
+            loops.insert(0, worker.Worker(app.state.engine))
+        for loop in loops:
+            await loop.start()
+            open_things.push_async_callback(loop.stop)
+        yield
 
 
 def _cors(options: settings.Settings) -> CORSConfig | None:
@@ -226,6 +225,11 @@ def _keeps_the_index(options: settings.Settings, database: engine.Engine) -> boo
 def _ledger(state: State) -> queries.Ledger:
     ledger: queries.Ledger = state.ledger
     return ledger
+
+
+def _options(state: State) -> settings.Settings:
+    options: settings.Settings = state.options
+    return options
 
 
 def _engine(state: State) -> index.SearchEngine:
