@@ -130,20 +130,23 @@ class Clock(Loop):
     async def run(self) -> None:
         """Tick until cancelled."""
         while True:
-            try:
-                await bookings.expire()
-                await attendance.tick()
-                await agreements.tick()
-                await arrears.tick()
-                await reviews.tick()
-            except Exception as error:
-                # The next tick tries again.
-                expected = isinstance(error, _EXPECTED)
-                log.warning(
-                    "clock.waiting",
-                    error=type(error).__name__,
-                    exc_info=None if expected else error,
-                )
+            for tick in (
+                bookings.expire,
+                attendance.tick,
+                agreements.tick,
+                arrears.tick,
+                reviews.tick,
+            ):
+                try:
+                    await tick()
+                except Exception as error:
+                    # The next round tries again; the others do not wait for it.
+                    expected = isinstance(error, _EXPECTED)
+                    log.warning(
+                        "clock.waiting",
+                        error=type(error).__name__,
+                        exc_info=None if expected else error,
+                    )
             await asyncio.sleep(TICK_S)
 
 

@@ -308,26 +308,11 @@ async def _hash_of(seq: int) -> str | None:
 async def start_over() -> None:
     """Empty the trail, inside the caller's unit of work; the next act is the first again.
 
-    This is what the triggers are there to refuse: the caller must have made sure that nothing in
-    this database ever happened (a demo).
+    For a demo alone: see `base.rules_lifted`.
     """
-    assert engine.in_transaction()
-    if engine.current().dialect == "postgres":
-        triggers = [f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in _TABLES]
+    async with base.rules_lifted(_TABLES):
         for table in _TABLES:
-            await engine.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-    else:
-        found = await engine.rows(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ($1, $2)",
-            *_TABLES,
-        )
-        triggers = [sql for _, sql in found]
-        for name, _ in found:
-            await engine.execute(f"DROP TRIGGER {name}")
-    for table in _TABLES:
-        await engine.execute(f"DELETE FROM {table}")
-    for statement in triggers:
-        await engine.execute(statement)
+            await engine.execute(f"DELETE FROM {table}")
 
 
 async def _end() -> tuple[int, str] | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -106,6 +107,36 @@ async def refer(field: str, table: type[Table], subject: uuid.UUID) -> None:
     name = table._meta.tablename
     if not await engine.fetch(f"SELECT 1 FROM {name} WHERE id = $1", subject):
         raise errors.refuse_field(field, "unknown_reference", what=name, value=str(subject))
+
+
+@contextlib.asynccontextmanager
+async def rules_lifted(tables: Iterable[str]) -> AsyncIterator[None]:
+    """Inside, the triggers of these tables refuse nothing; inside the caller's unit of work.
+
+    It is what they are there to refuse: the caller must have made sure that nothing in this
+    database ever happened (a demo).
+    """
+    assert engine.in_transaction()
+    names = set(tables)
+    if engine.current().dialect == "postgres":
+        ruled = await engine.rows(
+            "SELECT DISTINCT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+            " WHERE NOT t.tgisinternal"
+        )
+        found = sorted(name for (name,) in ruled if name in names)
+        again = [f"ALTER TABLE {name} ENABLE TRIGGER USER" for name in found]
+        lift = [f"ALTER TABLE {name} DISABLE TRIGGER USER" for name in found]
+    else:
+        triggers = await engine.rows(
+            "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
+        )
+        again = [sql for _, table, sql in triggers if table in names]
+        lift = [f"DROP TRIGGER {name}" for name, table, _ in triggers if table in names]
+    for statement in lift:
+        await engine.execute(statement)
+    yield
+    for statement in again:
+        await engine.execute(statement)
 
 
 class Where:

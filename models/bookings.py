@@ -396,8 +396,9 @@ def named(taken: Sequence[Time], asked: int = 1) -> str:
 
 def _of_groups(where: base.Where, sees: accounts.Visibility) -> str:
     """The condition for what a resident group has booked, for its own people."""
-    groups = where.values(sorted(sees.partners))
-    return f"b.booked_for IN ({groups})" if groups else "1 = 0"
+    if sees.everything or not sees.partners:
+        return "1 = 0"
+    return f"b.booked_for IN ({where.values(sorted(sees.partners))})"
 
 
 async def _expire(where: base.Where, moment: dt.datetime) -> int:

@@ -20,7 +20,17 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from models import accounts, engine, needs, offerings, partners, places, values
+from models import (
+    accounts,
+    base,
+    engine,
+    needs,
+    offerings,
+    partners,
+    piccolo_app,
+    places,
+    values,
+)
 from tests.clocks import Clock
 
 ACCOUNTS = (
@@ -175,16 +185,12 @@ class World(Struct):
 
 async def wipe() -> None:
     """Forget the world before, but for its accounts."""
-    for table in (
-        "outbox",
-        "need",
-        "offering_service",
-        "offering",
-        "role",
-        "service_key",
-        "partner",
-    ):
-        await engine.execute(f"DELETE FROM {table}")
+    tables = ("outbox", "need", "offering_service", "offering", "role", "service_key", "partner")
+    # What refers to these goes with them, also what is never to be deleted.
+    everything = [table._meta.tablename for table in piccolo_app.TABLES]
+    async with engine.unit_of_work(), base.rules_lifted(everything):
+        for table in tables:
+            await engine.execute(f"DELETE FROM {table}")
 
 
 async def build(plan: dict[str, Any], people: People, clock: Clock) -> World:

@@ -33,6 +33,8 @@ _read_times = msgspec.json.Decoder(Times)
 def restrict(where: base.Where, sees: accounts.Visibility, agreement: str, place: str) -> None:
     """Only what belongs to an agreement of the caller's own places or partners: `agreement` and
     `place` are the columns that name the two."""
+    if sees.everything:
+        return
     mine = "1 = 0"
     if sees.partners:
         partners = where.values(sorted(sees.partners))

@@ -177,7 +177,7 @@ async def _needs(
     where = base.Where()
     where.add(f"id IN ({where.values(asked)})")
     known = needs.PUBLIC
-    if sees.partners:
+    if sees.partners and not sees.everything:
         known += (
             " OR id IN (SELECT a.need FROM agreement a JOIN party p ON p.agreement = a.id"
             f" WHERE p.partner IN ({where.values(sorted(sees.partners))}))"

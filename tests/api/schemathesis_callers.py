@@ -38,9 +38,14 @@ class NextCaller:
     """Signs each request for the next caller."""
 
     def get(self, case: Any, context: Any) -> str:
-        """Whose turn it is: the operator begins, who gets furthest."""
-        turns = _turns.setdefault(context.operation.label, itertools.cycle(reversed(CALLERS)))
-        return next(turns)
+        """Whose turn it is: the operator begins, who gets furthest; after them another at each
+        operation, since few have requests enough for all."""
+        label = context.operation.label
+        if label not in _turns:
+            *others, operator = CALLERS
+            at = len(_turns) % len(others)
+            _turns[label] = itertools.cycle([operator, *others[at:], *others[:at]])
+        return next(_turns[label])
 
     def set(self, case: Any, data: str, context: Any) -> None:
         """Put the token into the request."""

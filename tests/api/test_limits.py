@@ -143,7 +143,7 @@ async def busy_town(
     template = templates[request.param, "settled"]
     assert template.setting
     async with (
-        conftest._copy(request.param, template, postgres_server) as url,
+        conftest.copied(request.param, template, postgres_server) as url,
         towns.running_town(url, tmp_path, template.setting, RATE_LIMIT="0.01") as opened,
     ):
         yield opened
@@ -234,7 +234,7 @@ async def _behind_a_proxy(
     assert template.setting
     environment = {"RATE_LIMIT": "0.01", "TRUSTED_PROXIES": trusted}
     async with (
-        conftest._copy("sqlite", template, None) as url,  # type: ignore[arg-type]
+        conftest.copied("sqlite", template, None) as url,  # type: ignore[arg-type]
         towns.running_town(url, directory, template.setting, **environment) as opened,
     ):
         transport = httpx.ASGITransport(app=opened.app, client=("10.0.0.7", 4711))
@@ -395,7 +395,7 @@ async def test_pages_of_other_origins_may_call_only_when_they_are_named(
         "Access-Control-Request-Headers": "authorization, if-match, idempotency-key",
     }
     async with (
-        conftest._copy("sqlite", template, None) as url,  # type: ignore[arg-type]
+        conftest.copied("sqlite", template, None) as url,  # type: ignore[arg-type]
         towns.running_town(url, tmp_path, template.setting, **origins) as opened,
     ):
         for origin, welcome in (("https://town.example", True), ("https://evil.example", False)):

@@ -115,7 +115,7 @@ async def test_nobody_is_told_of_what_they_may_not_see(town: Town) -> None:
     for who in ("resident", "secretary", "sibling_secretary", "officer"):
         await _save(town, {"text": "早餐"}, who)
     partner = f"/v1/partners/{town.partner}"
-    await town.make(f"{partner}/suspend", None)
+    await town.make(f"{partner}/suspend", {"reason": "safety"})
     await town.make("/v1/offerings", an_offering(town), "operator")
     await _told(town)
     told = {who: len(await _titles(town, who)) for who in ("resident", "secretary", "officer")}
@@ -134,7 +134,7 @@ async def test_a_notice_names_nothing_that_has_gone_from_sight(town: Town) -> No
     path = "/v1/notices"
     (notice,) = (await town.get(path, "resident"))["items"]
     assert notice["text"] == "New for “新厨房”: New galley"
-    await town.make(f"/v1/partners/{town.partner}/suspend", None)
+    await town.make(f"/v1/partners/{town.partner}/suspend", {"reason": "safety"})
     (notice,) = (await town.get(path, "resident", headers={"Accept-Language": "zh"}))["items"]
     assert (notice["title"], notice["text"]) == (None, "“新厨房”曾有新结果，现已不可见")
 

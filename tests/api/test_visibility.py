@@ -34,15 +34,17 @@ options = settings(
 KINDS = ("needs", "offerings", "partners")
 
 
-@pytest.fixture
+@pytest.fixture(params=meilisearch.KINDS)
 async def served_town(
-    templates: dict[tuple[str, str], conftest.Template], tmp_path: Path
+    request: pytest.FixtureRequest,
+    templates: dict[tuple[str, str], conftest.Template],
+    tmp_path: Path,
 ) -> AsyncIterator[Town]:
     """The application on SQLite, searching on a Meilisearch server."""
     template = templates["sqlite", "settled"]
     assert template.setting
     shutil.copy(template.where, tmp_path / "test.sqlite")
-    with meilisearch.own_server() as server:
+    with meilisearch.own_server(request.param) as server:
         key = await server.key()
         async with towns.running_town(
             f"sqlite:///{tmp_path / 'test.sqlite'}",
