@@ -87,7 +87,7 @@ async def test_a_phone_learns_nothing_of_where_public_things_really_are(
     await town.indexed()
     token = await town.make("/v1/search/token", {}, "anonymous")
     answer = (await _ask(token, q="", facets=["places"])).json()
-    assert answer["facetDistribution"]["places"] == {}
+    assert answer["facetDistribution"] == {}
     assert "places" not in answer["hits"][0]
     assert await _titles(token, q="", filter=f'places = "{town.community}"') == set()
     assert await _titles(token, q=town.community) == set()

@@ -44,7 +44,10 @@ def search(index: Index, asked: Json, also: object = None) -> Json:
         **pages,
     }
     if "facets" in asked and asked["facets"] is not None:
-        answer |= {"facetDistribution": facets, "facetStats": {}}
+        # As the server: of a field that no document has there is no distribution.
+        known = {name for document in index.documents.values() for name in document}
+        counted = {name: counts for name, counts in facets.items() if name in known}
+        answer |= {"facetDistribution": counted, "facetStats": {}}
     return answer
 
 
