@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
         ("search --documents 150 --queries 12", "the same over a static endpoint"),
         ("races --callers 30 --http 10 --kills 1 --engines sqlite", "0 lost, doubled"),
     ],
+    ids=["scores", "bundles", "plans", "search", "accepts and kills"],
 )
 def test_a_benchmark_prints_its_table(arguments: str, says: str) -> None:
     name, *given = arguments.split()
