@@ -53,7 +53,16 @@ class Shape(Struct):
 
 
 async def schema() -> dict[str, Shape]:
-    """Every table of the database in use but Piccolo's own."""
+    """Every table of the database in use but Piccolo's own.
+
+    Read in a transaction, so on SQLite by the connection that migrated: another one that has asked
+    nothing since then answers some pragmas by the schema it read before.
+    """
+    async with engine.unit_of_work():
+        return await _schema()
+
+
+async def _schema() -> dict[str, Shape]:
     if engine.current().dialect == "sqlite":
         tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         shape = _on_sqlite
