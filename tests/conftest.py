@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from api import logs
 from models import base, engine, migrate
-from tests import clocks, databases, meilisearch, postgres, towns
+from tests import clocks, databases, meilisearch, memory, postgres, towns
 
 # As the program logs, so do the tests.
 logs.configure(terminal=False)
@@ -67,29 +67,32 @@ async def templates(
     postgres_server: postgres.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Template]:
     """One template per engine and name."""
-    made = {}
-    for name in ("migrated", "settled"):
-        path = tmp_path_factory.mktemp("template") / f"{name}.sqlite"
-        await postgres_server.create_database(name)
-        for kind, where, url in (
-            ("sqlite", str(path), f"sqlite:///{path}"),
-            ("postgres", name, postgres_server.url(name)),
-        ):
-            made[kind, name] = Template(where, await _prepare(url, name == "settled"))
+    directory = tmp_path_factory.mktemp("template")
+    lite = [str(directory / f"{name}.sqlite") for name in ("migrated", "settled")]
+    await postgres_server.create_database("migrated")
+    for url in (f"sqlite:///{lite[0]}", postgres_server.url("migrated")):
+        async with databases.in_use(engine.open_engine(url)):
+            await migrate.migrate()
+    made = {
+        ("sqlite", "migrated"): Template(lite[0], None),
+        ("postgres", "migrated"): Template("migrated", None),
+    }
+    shutil.copy(*lite)
+    await postgres_server.create_database("settled", "migrated")
+    for kind, where, url in (
+        ("sqlite", lite[1], f"sqlite:///{lite[1]}"),
+        ("postgres", "settled", postgres_server.url("settled")),
+    ):
+        async with databases.in_use(engine.open_engine(url)):
+            made[kind, "settled"] = Template(where, await towns.settle())
     return made
-
-
-async def _prepare(url: str, settled: bool) -> towns.Setting | None:
-    async with databases.in_use(engine.open_engine(url)):
-        await migrate.migrate()
-        return await towns.settle() if settled else None
 
 
 @contextlib.asynccontextmanager
 async def copied(kind: str, template: Template, server: postgres.Server) -> AsyncIterator[str]:
     """The address of a copy of a template, on `sqlite` or `postgres`."""
     if kind == "sqlite":
-        with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
+        with tempfile.TemporaryDirectory(dir=memory.directory()) as directory:
             shutil.copy(template.where, f"{directory}/test.sqlite")
             yield f"sqlite:///{directory}/test.sqlite"
         return

@@ -8,7 +8,6 @@ with postgres.server() as server:
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 import uuid
 from collections.abc import AsyncIterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from models import engine
-from tests import postgres
+from tests import memory, postgres
 
 E = TypeVar("E", engine.SQLite, engine.Postgres)
 
@@ -24,7 +23,7 @@ E = TypeVar("E", engine.SQLite, engine.Postgres)
 @contextlib.asynccontextmanager
 async def sqlite_engine(path: Path | None = None) -> AsyncIterator[engine.SQLite]:
     """A fresh file, or the one at `path`, which stays."""
-    with tempfile.TemporaryDirectory(dir=fast_directory()) as directory:
+    with tempfile.TemporaryDirectory(dir=memory.directory()) as directory:
         async with in_use(engine.SQLite(path or Path(directory) / "test.sqlite")) as opened:
             yield opened
 
@@ -55,8 +54,3 @@ async def in_use(opened: E) -> AsyncIterator[E]:
         await opened.close()
         if before is not None:
             engine.use(before)
-
-
-def fast_directory() -> str | None:
-    """Memory where there is some: SQLite waits for the disk at every commit."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -24,6 +24,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -124,7 +125,8 @@ def own_server(kind: str) -> Iterator[OwnServer]:
     if program is None:
         pytest.skip(MISSING)
     supervisor = subprocess.Popen(
-        [sys.executable, "-S", meilisearch_process.__file__, program],
+        [sys.executable, "-S", "-m", meilisearch_process.__name__, program],
+        cwd=Path(__file__).parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

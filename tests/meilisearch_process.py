@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import socket
@@ -20,6 +19,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from tests import memory
+
 MASTER_KEY = "a-master-key-for-tests-only"
 START_S = 30.0
 _PORT_TRIES = 5
@@ -28,7 +29,7 @@ _PORT_TRIES = 5
 def _supervise(program: str) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
-    directory = Path(tempfile.mkdtemp(prefix="meilisearch-", dir=_fast_directory()))
+    directory = Path(tempfile.mkdtemp(prefix="meilisearch-", dir=memory.directory()))
     running: subprocess.Popen[bytes] | None = None
     port = 0
     try:
@@ -47,14 +48,6 @@ def _supervise(program: str) -> None:
         if running is not None:
             _stop(running)
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _fast_directory() -> str | None:
-    """Memory where there is enough: the server waits for the disk after every task."""
-    with contextlib.suppress(OSError):
-        if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2**30:
-            return "/dev/shm"
-    return None
 
 
 def _reply(**answer: str) -> None:

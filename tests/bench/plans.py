@@ -21,7 +21,7 @@ import uuid
 from models import base, engine, migrate, plans
 from search import planning
 from search.planning import gather
-from tests import databases
+from tests import databases, memory
 from tests.bench import _city
 
 _HEADER = (
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
 
 async def _measure(size: int, seconds: float) -> None:
     city = _city.City(size)
-    with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
+    with tempfile.TemporaryDirectory(dir=memory.directory()) as directory:
         async with databases.in_use(engine.open_engine(f"sqlite:///{directory}/bench.sqlite")):
             await migrate.migrate()
             await city.settle()
@@ -53,12 +53,12 @@ async def _measure(size: int, seconds: float) -> None:
             problem = await gather.problem_of(_plan(city.root), {}, _quiet)
             gathered = time.perf_counter() - began
             report, took = await _solve(problem, seconds)
-            memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
             bids = sum(len(slot.bids) for need in problem.needs for slot in need.slots)
             print(
                 f"{len(asked):>8,} x {size:>8,}{bids:>9,}{gathered:>8.1f}s{took:>7.1f}s"
                 f"{report.value / 100:>13,.0f}{_gap(report):>9.4f}{report.served:>8,}"
-                f"{report.greedy_served:>8,}{memory:>8,}",
+                f"{report.greedy_served:>8,}{peak:>8,}",
                 end="",
                 flush=True,
             )

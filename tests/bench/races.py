@@ -34,7 +34,7 @@ from msgspec import structs
 
 from models import agreements, base, bookings, engine, errors, migrate, offerings, values
 from models.agreements.records import AgreementRecord
-from tests import balance, crowds, databases, kills, postgres, servers, towns
+from tests import balance, crowds, databases, kills, memory, postgres, servers, towns
 from tests.crowds import Scene
 
 PLACES = 100
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
 
 async def _engine(kind: str, server: postgres.Server | None, given: argparse.Namespace) -> None:
     for measure in (_verbs, _over_http, _killed):
-        with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
+        with tempfile.TemporaryDirectory(dir=memory.directory()) as directory:
             url = f"sqlite:///{directory}/bench.sqlite"
             if server:
                 name = f"bench_{uuid.uuid4().hex}"

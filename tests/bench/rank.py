@@ -34,7 +34,7 @@ from api import worker
 from models import accounts, base, engine, migrate, needs, offerings, services, settings
 from search import candidates, matching, scoring
 from search.gates import NeedFacts
-from tests import databases, postgres
+from tests import databases, memory, postgres
 from tests.bench import _city
 
 A = TypeVar("A")
@@ -223,7 +223,7 @@ async def _database(name: str, settled: str | None) -> AsyncIterator[str]:
         yield settled
         return
     if name == "sqlite":
-        with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
+        with tempfile.TemporaryDirectory(dir=memory.directory()) as directory:
             yield f"sqlite:///{directory}/bench.sqlite"
         return
     with postgres.server() as server:

@@ -36,7 +36,7 @@ from models import base, engine, migrate, outbox, settings
 from search import comparing, meili, sync
 from search import engine as index
 from search.meili import entries, writing
-from tests import databases, meilisearch
+from tests import databases, meilisearch, memory
 from tests.bench import _city
 
 EVERYONE = index.Scope()
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> Figures:
 
 
 async def _measure(figures: Figures, documents: int, queries: int) -> None:
-    with tempfile.TemporaryDirectory(dir=databases.fast_directory()) as directory:
+    with tempfile.TemporaryDirectory(dir=memory.directory()) as directory:
         url = f"sqlite:///{directory}/bench.sqlite"
         async with databases.in_use(engine.open_engine(url)):
             await migrate.migrate()
