@@ -7,6 +7,7 @@ offering) restricts its query to what somebody sees, or stands here with the rea
 from __future__ import annotations
 
 import ast
+import functools
 
 import pytest
 
@@ -105,12 +106,19 @@ HANDED_ON = {
     ("imagining.what_if", "base.refer"): "places are public",
     ("imagining._changes", "imagine.imagined"): "of partners that the caller sees",
 }
-PROGRAM = [
-    module
-    for module in scoping.modules("models", "search", "api")
-    if not module.name.startswith("models.demo")
-]
-FUNCTIONS = [function for module in PROGRAM for function in module.functions]
+
+
+@functools.cache
+def program() -> list[scoping.Module]:
+    """Every source file but the demo town's."""
+    found = scoping.modules("models", "search", "api")
+    return [module for module in found if not module.name.startswith("models.demo")]
+
+
+@functools.cache
+def every() -> list[scoping.Function]:
+    """Every function of the program."""
+    return [function for module in program() for function in module.functions]
 
 
 def unrestricted(functions: list[scoping.Function]) -> list[scoping.Function]:
@@ -128,8 +136,8 @@ def _allowed(function: scoping.Function) -> bool:
 
 def blind_calls(functions: list[scoping.Function]) -> list[tuple[str, str]]:
     """Calls that read scoped rows with other eyes than the caller's: (from, to), short names."""
-    eyes = {_short(f): f.parameters.index("sees") for f in FUNCTIONS if "sees" in f.parameters}
-    without = {_short(f) for f in unrestricted(FUNCTIONS) if "sees" not in f.parameters}
+    eyes = {_short(f): f.parameters.index("sees") for f in every() if "sees" in f.parameters}
+    without = {_short(f) for f in unrestricted(every()) if "sees" not in f.parameters}
     found = []
     for function in functions:
         for call in function.own_calls:
@@ -162,28 +170,28 @@ def test_every_read_of_scoped_rows_asks_what_the_caller_sees() -> None:
     """X8."""
     round_it = [
         (function.name, function.reads)
-        for function in unrestricted(FUNCTIONS)
+        for function in unrestricted(every())
         if not _allowed(function)
     ]
     assert round_it == [], "restrict the query with the caller's Visibility"
 
 
 def test_every_exception_is_still_needed() -> None:
-    used = {f".{function.name}" for function in unrestricted(FUNCTIONS)}
+    used = {f".{function.name}" for function in unrestricted(every())}
     for names in UNRESTRICTED.values():
         for name in names.split():
             assert any(one.endswith(f".{name}") for one in used), name
-    assert set(HANDED_ON) <= set(blind_calls(FUNCTIONS))
+    assert set(HANDED_ON) <= set(blind_calls(every()))
 
 
 def test_every_handler_reads_with_the_eyes_of_its_caller() -> None:
     """X8."""
-    handlers = [function for function in FUNCTIONS if function.module.name.startswith("api.")]
+    handlers = [function for function in every() if function.module.name.startswith("api.")]
     assert set(blind_calls(handlers)) - set(HANDED_ON) == set(), "pass visibility(request.user)"
 
 
 def test_nobody_but_the_models_has_the_eyes_of_the_program() -> None:
-    for module in PROGRAM:
+    for module in program():
         if not module.name.startswith("models."):
             names = {n.attr for n in ast.walk(module.tree) if isinstance(n, ast.Attribute)}
             assert "EVERYTHING" not in names, module.name

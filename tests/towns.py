@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import functools
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -88,13 +87,6 @@ class Town:
         return answer.json()
 
 
-@functools.cache
-def _plain_app() -> Litestar:
-    """An application without limits. To put its routes together takes longer than most tests, so
-    one serves them all, each on a database of its own."""
-    return create_app(settings.load({"RATE_LIMIT": "0"}))
-
-
 @contextlib.asynccontextmanager
 async def running_town(
     database_url: str, directory: Path, setting: Setting, **environment: str
@@ -109,7 +101,7 @@ async def running_town(
         data=directory / "data",
         demo=False,
     )
-    app = create_app(options) if environment else _plain_app()
+    app = create_app(options) if environment else contract.plain_app()
     app.state.options = options
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (

@@ -15,15 +15,13 @@ from collections.abc import AsyncIterator
 import pytest
 from litestar.routes import HTTPRoute
 
-from api.app import create_app
-from models import settings
 from tests import conftest, postgres
-from tests.api import matrix
+from tests.api import contract, matrix
 from tests.towns import Town
 
 ROUTES = sorted(
     f"{method} {route.path_format}"
-    for route in create_app(settings.load({})).routes
+    for route in contract.plain_app().routes
     if isinstance(route, HTTPRoute)
     for method in route.methods
     if method not in ("OPTIONS", "HEAD")

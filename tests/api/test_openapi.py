@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import msgspec
 import pytest
 import schemathesis
 
-from api.app import create_app
 from api.documentation import document, endpoints, tables
-from models import errors, settings
+from models import errors
 from tests import servers
 from tests.api import contract
 from tests.towns import Town
 
 HERE = Path(__file__).parent
 DOCUMENT = contract.current()
-ENDPOINTS = {e.name: e for e in endpoints.of(create_app(settings.load({})))}
+ENDPOINTS = {e.name: e for e in endpoints.of(contract.plain_app())}
 OPERATIONS = {
     operation["operationId"]: operation
     for item in DOCUMENT["paths"].values()
@@ -64,7 +63,7 @@ def test_every_schema_is_valid_json_schema() -> None:
         for parameter in operation["parameters"]
     ]
     for schema in schemas:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        contract.validator(json.dumps(schema))
 
 
 def test_patterns_are_ecmascript_and_limits_of_integers_are_integers() -> None:
@@ -162,7 +161,7 @@ def test_every_body_and_every_answer_has_an_example_that_fits_its_schema(name: s
         examples = list(_examples(part))
         assert examples
         for schema, value in examples:
-            contract.validator(schema).validate(value)
+            contract.validator(json.dumps(schema)).validate(value)
 
 
 @each_operation
@@ -176,7 +175,7 @@ def test_every_example_of_a_body_is_what_the_program_takes(name: str) -> None:
 def test_every_example_of_a_problem_fits_its_schema() -> None:
     for response in DOCUMENT["components"]["responses"].values():
         for schema, value in _examples(response):
-            contract.validator(schema).validate(value)
+            contract.validator(json.dumps(schema)).validate(value)
             assert value["status"] in tables.PROBLEMS
             assert not re.search(r"\([a-z_]+\)", value["detail"]), "a value of the text is missing"
 
