@@ -12,6 +12,7 @@ import contextlib
 import datetime as dt
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -57,6 +58,20 @@ class Figures(Struct):
     flaws: list[str] = field(default_factory=list)
 
 
+# Loads the program once; every life is a process of its own that starts from there.
+_LOADED = """
+import os, sys
+from api import app, cli
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        print(os.getpid(), flush=True)
+        sys.exit(cli.main(["serve"]))
+    os.waitpid(child, 0)
+    print("gone", flush=True)
+"""
+
+
 class Server:
     """One server process on a port that stays the same from life to life."""
 
@@ -74,26 +89,46 @@ class Server:
             "RATE_LIMIT": "0",
             "PORT": port,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._living = 0
+
+    def __enter__(self) -> Server:
+        with self.log.open("ab") as log:
+            self._loaded = subprocess.Popen(
+                [sys.executable, "-c", _LOADED],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=ROOT,
+                env=self._environment,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._loaded.communicate()
 
     async def start(self) -> None:
         """Start, and wait until it answers."""
-        command = [sys.executable, "-m", "api", "serve"]
-        options: dict[str, Any] = {"cwd": ROOT, "env": self._environment}
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, **options)
-        self._process = process
-        assert process.stdout
-        line = await asyncio.to_thread(process.stdout.readline)
+        assert self._loaded.stdin
+        self._loaded.stdin.write(b"start\n")
+        self._loaded.stdin.flush()
+        self._living = int(await asyncio.to_thread(self._line))
+        line = await asyncio.to_thread(self._line)
         assert b"http" in line, "the server did not start"
 
     def kill(self) -> None:
         """With SIGKILL: nothing is put in order."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            assert self._process.stdout
-            self._process.stdout.close()
+        if self._living:
+            os.kill(self._living, signal.SIGKILL)
+            while self._line() != b"gone\n":
+                pass  # what it had still said
+            self._living = 0
+
+    def _line(self) -> bytes:
+        assert self._loaded.stdout
+        line = self._loaded.stdout.readline()
+        assert line, f"it ended: {self.log.read_text()[-2000:]}"
+        return line
 
 
 class Town(Struct):
@@ -314,8 +349,5 @@ async def under_writers(
     """Kill a server on a database with the setting so many times under so many writers."""
     async with databases.in_use(engine.open_engine(url)):
         town = await settle(setting)
-    server = Server(url, data)
-    try:
+    with Server(url, data) as server:
         return await Storm(server, url, town, seed).rage(kills, writers)
-    finally:
-        server.kill()
