@@ -95,13 +95,15 @@ class NeedController(Controller):
     async def withdraw(
         self, request: StrictRequest, need_id: FromPath[uuid.UUID]
     ) -> Response[needs.NeedRecord]:
-        """Take a need back, and what is proposed for it. Refuses while an agreement is active: that
-        is ended first. Needs If-Match."""
+        """Take a need back, and what is proposed for it; whoever waits for a place waits no longer.
+        Refuses while an agreement is active: that is ended first. Needs If-Match."""
         need = await _own(request, need_id)
         async with engine.unit_of_work():
             await agreements.call_off("need", need.id, "no_longer_needed")
             withdrawn = await _shown(request, needs.withdraw(need))
             await agreements.call_off("need", need.id, "no_longer_needed")
+            if need.beneficiary == "community":
+                await agreements.send_home(need)
         return answers.changed(withdrawn)
 
 

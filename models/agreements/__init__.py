@@ -28,6 +28,7 @@ from models.agreements.enrolments import (
     PlacesRecord,
     enrol,
     places_of,
+    send_home,
 )
 from models.agreements.forgetting import forget_account, forget_need, forget_partner
 from models.agreements.proposing import Member, Proposing, propose
@@ -120,6 +121,7 @@ __all__ = [
     "restrict",
     "resume",
     "seat_declined",
+    "send_home",
     "shown",
     "suspend",
     "swap",

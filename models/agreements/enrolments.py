@@ -69,6 +69,7 @@ async def enrol(need_id: uuid.UUID, draft: EnrolmentDraft, account: uuid.UUID) -
                 raise errors.Refusal("taken", field="label", value=draft.label or "-")
             # Whoever frees a place meanwhile sees who waits, or is seen.
             await filling.hold(need)
+            need = await _for_everybody(need_id)
             agreement = await _take(need_id)
             await Enrolment.insert(
                 Enrolment(
@@ -155,6 +156,26 @@ async def move_up(work: engine.Work, need_id: uuid.UUID) -> None:
             place=base.as_id(place),
             action="enrolment.moved_up",
         )
+
+
+async def send_home(need: needs.NeedRecord) -> None:
+    """The need is withdrawn: nobody waits for it any more."""
+    async with engine.unit_of_work() as work:
+        await filling.hold(need)
+        rows = await engine.rows(
+            "UPDATE enrolment SET status = 'cancelled', label = '', version = version + 1,"
+            " updated_at = $1 WHERE need = $2 AND status = 'waitlisted' RETURNING id",
+            base.now(),
+            need.id,
+        )
+        for (enrolment,) in rows:
+            await outbox.append(
+                work,
+                "enrolment.changed",
+                base.as_id(enrolment),
+                place=need.place_id,
+                action="enrolment.cancelled",
+            )
 
 
 async def unseat(work: engine.Work, agreement: uuid.UUID, need_id: uuid.UUID) -> None:

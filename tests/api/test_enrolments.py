@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
+
 from tests import balance
 from tests.api.test_agreements import _need, _offer, _partner, _step
 from tests.towns import Town
@@ -92,3 +94,37 @@ async def test_a_label_tells_two_children_apart_and_the_same_one_is_refused(town
         "resident", "POST", f"/v1/needs/{need['id']}/enrolments", json={"label": "Li"}
     )
     assert (answer.status_code, answer.json()["code"]) == (409, "taken")
+
+
+async def _withdraw(town: Town, need: Json) -> httpx.Response:
+    """With the version that is there now."""
+    path = f"/v1/needs/{need['id']}"
+    etag = (await town.as_("secretary", "GET", path)).headers["etag"]
+    return await town.as_("secretary", "DELETE", path, headers={"If-Match": etag})
+
+
+async def test_nobody_waits_for_a_need_that_is_withdrawn(town: Town) -> None:
+    need, other = await _need(town), await _need(town)
+    waiting, elsewhere = await _enrol(town, need, "Li"), await _enrol(town, other, "Li")
+    assert (await _withdraw(town, need)).status_code == 200
+    read = await town.get(f"/v1/enrolments/{waiting['id']}", "resident")
+    assert (read["status"], read["ahead"], read["label"]) == ("cancelled", None, "")
+    read = await town.get(f"/v1/enrolments/{elsewhere['id']}", "resident")
+    assert read["status"] == "waitlisted"
+    answer = await town.as_("resident", "POST", f"/v1/needs/{need['id']}/enrolments", json={})
+    assert answer.status_code == 404
+
+
+async def test_whoever_enrols_concurrently_with_a_withdrawal_never_waits_for_ever(
+    town: Town,
+) -> None:
+    for _ in range(5):
+        need = await _need(town)
+        path = f"/v1/needs/{need['id']}/enrolments"
+        bodies = [{"label": str(number)} for number in range(6)]
+        sent = [town.as_("resident", "POST", path, json=body) for body in bodies]
+        answers = await asyncio.gather(*sent[:3], _withdraw(town, need), *sent[3:])
+        assert answers[3].status_code == 200
+        assert {answer.status_code for answer in answers} <= {200, 201, 404}
+        mine = await town.get(f"/v1/enrolments?need={need['id']}", "resident")
+        assert {one["status"] for one in mine["items"]} <= {"cancelled"}
