@@ -121,7 +121,7 @@ async def test_nothing_is_kept_of_what_an_event_is_about(town: Town) -> None:
         assert "牙" not in str(await engine.fetch(f"SELECT * FROM {table}"))
 
 
-async def test_the_same_calendar_sent_again_leaves_no_trace(town: Town) -> None:
+async def test_the_same_calendar_sent_again_changes_nothing(town: Town) -> None:
     space = await _offering(town)
     acts = "SELECT 1 FROM audit WHERE action = 'offering.busy'"
     for _ in range(3):

@@ -313,7 +313,7 @@ async def test_a_wrong_password_erases_nothing(town: Town) -> None:
     assert (await town.get(f"/v1/offerings/{person.offering}"))["title"]["en"] == "CanaryTitle"
 
 
-async def test_after_erasure_no_trace_is_left_and_the_audit_chain_still_holds(
+async def test_after_erasure_nothing_of_them_is_left_and_the_audit_chain_still_holds(
     town: Town, tmp_path: Path
 ) -> None:
     person = await a_person(town)
