@@ -34,10 +34,6 @@ from tests.meilisearch_fake import Fake
 
 KINDS = ("fake", "real")
 
-MISSING = (
-    "NO MEILISEARCH: put the program `meilisearch` (1.41 or newer) on the PATH, or set"
-    " MEILI_TEST_URL and MEILI_TEST_KEY; nothing was tried on a real server"
-)
 STOP_S = 30.0
 
 
@@ -123,7 +119,7 @@ def own_server(kind: str) -> Iterator[OwnServer]:
         return
     program = shutil.which("meilisearch")
     if program is None:
-        pytest.skip(MISSING)
+        pytest.skip(meilisearch_process.MISSING)
     supervisor = subprocess.Popen(
         [sys.executable, "-S", "-m", meilisearch_process.__name__, program],
         cwd=Path(__file__).parents[1],

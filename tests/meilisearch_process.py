@@ -21,6 +21,10 @@ from pathlib import Path
 
 from tests import memory
 
+MISSING = (
+    "NO MEILISEARCH: put the program `meilisearch` (1.41 or newer) on the PATH, or set"
+    " MEILI_TEST_URL and MEILI_TEST_KEY; nothing was tried on a real server"
+)
 MASTER_KEY = "a-master-key-for-tests-only"
 START_S = 30.0
 _PORT_TRIES = 5

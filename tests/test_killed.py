@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests import conftest, kills, postgres
+from tests import fixtures, kills, postgres
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_killed_under_concurrent_writers_it_loses_and_doubles_nothing(
     kind: str,
-    templates: dict[tuple[str, str], conftest.Template],
+    templates: dict[tuple[str, str], fixtures.Template],
     postgres_server: postgres.Server,
     tmp_path: Path,
 ) -> None:
     """The long version is `./run bench races`."""
     template = templates[kind, "settled"]
     assert template.setting
-    async with conftest.copied(kind, template, postgres_server) as url:
+    async with fixtures.copied(kind, template, postgres_server) as url:
         figures = await kills.under_writers(url, tmp_path, template.setting, kills=3)
     assert figures.flaws == []
     assert figures.kills == 3

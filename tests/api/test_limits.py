@@ -15,7 +15,7 @@ import pytest
 
 from api import heads, limits, requests
 from models import errors
-from tests import conftest, postgres, servers, towns
+from tests import fixtures, postgres, servers, towns
 from tests.api import contract
 from tests.api.test_service_keys import make_key
 from tests.towns import Town, a_need, an_offering
@@ -135,7 +135,7 @@ def test_every_operation_with_a_budget_of_its_own_exists() -> None:
 @pytest.fixture(params=["sqlite", "postgres"])
 async def busy_town(
     request: pytest.FixtureRequest,
-    templates: dict[tuple[str, str], conftest.Template],
+    templates: dict[tuple[str, str], fixtures.Template],
     postgres_server: postgres.Server,
     tmp_path: Path,
 ) -> AsyncIterator[Town]:
@@ -143,7 +143,7 @@ async def busy_town(
     template = templates[request.param, "settled"]
     assert template.setting
     async with (
-        conftest.copied(request.param, template, postgres_server) as url,
+        fixtures.copied(request.param, template, postgres_server) as url,
         towns.running_town(url, tmp_path, template.setting, RATE_LIMIT="0.01") as opened,
     ):
         yield opened
@@ -228,13 +228,13 @@ async def test_without_limits_no_answer_speaks_of_them(town: Town) -> None:
 
 @contextlib.asynccontextmanager
 async def _behind_a_proxy(
-    templates: dict[tuple[str, str], conftest.Template], directory: Path, trusted: str
+    templates: dict[tuple[str, str], fixtures.Template], directory: Path, trusted: str
 ) -> AsyncIterator[httpx.AsyncClient]:
     template = templates["sqlite", "settled"]
     assert template.setting
     environment = {"RATE_LIMIT": "0.01", "TRUSTED_PROXIES": trusted}
     async with (
-        conftest.copied("sqlite", template, None) as url,  # type: ignore[arg-type]
+        fixtures.copied("sqlite", template, None) as url,  # type: ignore[arg-type]
         towns.running_town(url, directory, template.setting, **environment) as opened,
     ):
         transport = httpx.ASGITransport(app=opened.app, client=("10.0.0.7", 4711))
@@ -250,7 +250,7 @@ async def _left(client: httpx.AsyncClient, *forwarded: str, **others: str) -> in
 
 
 async def test_nobodys_word_for_an_address_is_taken_by_default(
-    templates: dict[tuple[str, str], conftest.Template], tmp_path: Path
+    templates: dict[tuple[str, str], fixtures.Template], tmp_path: Path
 ) -> None:
     async with _behind_a_proxy(templates, tmp_path, "") as client:
         assert await _left(client, "203.0.113.1") == 11
@@ -259,7 +259,7 @@ async def test_nobodys_word_for_an_address_is_taken_by_default(
 
 
 async def test_behind_a_trusted_proxy_each_client_is_counted_by_its_own_address(
-    templates: dict[tuple[str, str], conftest.Template], tmp_path: Path
+    templates: dict[tuple[str, str], fixtures.Template], tmp_path: Path
 ) -> None:
     async with _behind_a_proxy(templates, tmp_path, "10.0.0.0/8, ::1") as client:
         assert await _left(client, "203.0.113.1") == 11
@@ -275,7 +275,7 @@ async def test_behind_a_trusted_proxy_each_client_is_counted_by_its_own_address(
 
 
 async def test_a_proxy_that_is_not_on_the_list_is_a_caller_like_others(
-    templates: dict[tuple[str, str], conftest.Template], tmp_path: Path
+    templates: dict[tuple[str, str], fixtures.Template], tmp_path: Path
 ) -> None:
     async with _behind_a_proxy(templates, tmp_path, "192.0.2.1") as client:
         assert await _left(client, "203.0.113.1") == 11
@@ -385,7 +385,7 @@ async def test_the_page_of_the_documentation_keeps_its_own_policy(town: Town) ->
 
 
 async def test_pages_of_other_origins_may_call_only_when_they_are_named(
-    templates: dict[tuple[str, str], conftest.Template], tmp_path: Path
+    templates: dict[tuple[str, str], fixtures.Template], tmp_path: Path
 ) -> None:
     template = templates["sqlite", "settled"]
     assert template.setting
@@ -395,7 +395,7 @@ async def test_pages_of_other_origins_may_call_only_when_they_are_named(
         "Access-Control-Request-Headers": "authorization, if-match, idempotency-key",
     }
     async with (
-        conftest.copied("sqlite", template, None) as url,  # type: ignore[arg-type]
+        fixtures.copied("sqlite", template, None) as url,  # type: ignore[arg-type]
         towns.running_town(url, tmp_path, template.setting, **origins) as opened,
     ):
         for origin, welcome in (("https://town.example", True), ("https://evil.example", False)):

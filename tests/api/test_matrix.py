@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 import pytest
 from litestar.routes import HTTPRoute
 
-from tests import conftest, postgres
+from tests import fixtures, postgres
 from tests.api import contract, matrix
 from tests.towns import Town
 
@@ -34,13 +34,13 @@ APART = [route for route in matrix.ROWS if matrix.ROWS[route].apart]
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 async def shared(
     request: pytest.FixtureRequest,
-    templates: dict[tuple[str, str], conftest.Template],
+    templates: dict[tuple[str, str], fixtures.Template],
     postgres_server: postgres.Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Town]:
     """One town for all routes that leave in it what the others stand on."""
     directory = tmp_path_factory.mktemp("matrix")
-    async with conftest.a_town(request.param, templates, postgres_server, directory) as town:
+    async with fixtures.a_town(request.param, templates, postgres_server, directory) as town:
         await matrix.add_key(town)
         yield town
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from models import base
 from search import sync
-from tests import conftest, meilisearch, towns, worlds
+from tests import fixtures, meilisearch, towns, worlds
 from tests.clocks import Clock
 from tests.towns import Town
 from tests.worlds import World
@@ -37,7 +37,7 @@ KINDS = ("needs", "offerings", "partners")
 @pytest.fixture(params=meilisearch.KINDS)
 async def served_town(
     request: pytest.FixtureRequest,
-    templates: dict[tuple[str, str], conftest.Template],
+    templates: dict[tuple[str, str], fixtures.Template],
     tmp_path: Path,
 ) -> AsyncIterator[Town]:
     """The application on SQLite, searching on a Meilisearch server."""

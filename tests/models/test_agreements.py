@@ -28,7 +28,7 @@ from msgspec import structs
 from models import agreements, base, bookings, engine, errors, needs, offerings, values
 from models.agreements import enrolments
 from models.agreements.records import AgreementRecord, Money, PledgeDraft
-from tests import balance, conftest, crowds, postgres
+from tests import balance, crowds, fixtures, postgres
 from tests.clocks import Clock
 from tests.crowds import Scene
 
@@ -258,7 +258,7 @@ class Walk(RuleBasedStateMachine):
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_whatever_happens_what_is_taken_is_what_stands(
     kind: str,
-    templates: dict[tuple[str, str], conftest.Template],
+    templates: dict[tuple[str, str], fixtures.Template],
     postgres_server: postgres.Server,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -270,7 +270,7 @@ async def test_whatever_happens_what_is_taken_is_what_stands(
 
 def _walk(
     kind: str,
-    templates: dict[tuple[str, str], conftest.Template],
+    templates: dict[tuple[str, str], fixtures.Template],
     server: postgres.Server,
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, int]:
@@ -285,7 +285,7 @@ def _walk(
         """Every walk begins in a fresh copy."""
         await stack.aclose()
         template = templates[kind, "settled"]
-        await stack.enter_async_context(conftest.a_database(kind, template, server))
+        await stack.enter_async_context(fixtures.a_database(kind, template, server))
         clock = Clock()
         monkeypatch.setattr(base, "clock", clock.read)
         Walk.clock = clock
