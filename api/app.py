@@ -34,6 +34,7 @@ from api import (
     ledger,
     limits,
     matches,
+    metrics,
     needs,
     notices,
     occurrences,
@@ -69,10 +70,12 @@ def create_app(options: settings.Settings) -> Litestar:
     """The application for these settings. The database must have been migrated."""
 
     limiter = limits.Limiter(options.rate_limit) if options.rate_limit else None
+    numbers = metrics.Metrics()
     app = Litestar(
         route_handlers=[
             health.livez,
             health.readyz,
+            metrics.metrics,
             errors.ProblemController,
             accounts.SessionController,
             accounts.AccountController,
@@ -137,13 +140,13 @@ def create_app(options: settings.Settings) -> Litestar:
         exception_handlers=errors.HANDLERS,
         request_class=requests.StrictRequest,
         request_max_body_size=MAX_BODY,
-        state=State({"options": options}),
+        state=State({"options": options, "metrics": numbers}),
         debug=False,
         pdb_on_exception=False,
         logging_config=None,
         cors_config=_cors(options),
     )
-    app.asgi_handler = edge.Edge(app.asgi_handler, limiter)
+    app.asgi_handler = edge.Edge(app.asgi_handler, limiter, numbers)
     if options.trusted_proxies:
         app.asgi_handler = ProxyHeadersMiddleware(  # type: ignore[assignment]  # ASGI, by its types
             app.asgi_handler,  # type: ignore[arg-type]

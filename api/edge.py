@@ -2,7 +2,7 @@
 
 Litestar's middleware sees only requests that found a handler. This wraps everything: the request's
 id, the headers that keep a browser from guessing, the limits of those who could not be identified,
-and the one line in the log.
+the one line in the log, and the numbers for monitoring.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors, limits
+from api import errors, limits, metrics
 from api.requests import StrictRequest
 from models import accounts
 
@@ -37,8 +37,10 @@ _NOT_YET = object()
 class Edge:
     """Wraps the application. `limiter` is None when there are no limits."""
 
-    def __init__(self, app: ASGIApp, limiter: limits.Limiter | None) -> None:
-        self._app, self._limiter = app, limiter
+    def __init__(
+        self, app: ASGIApp, limiter: limits.Limiter | None, numbers: metrics.Metrics
+    ) -> None:
+        self._app, self._limiter, self._numbers = app, limiter, numbers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -49,7 +51,7 @@ class Edge:
         try:
             await self._app(scope, receive, passing.send)
         finally:
-            passing.note()
+            passing.note(self._numbers)
 
 
 class _Passing:
@@ -104,16 +106,21 @@ class _Passing:
         )
         self._is_replaced = True
 
-    def note(self) -> None:
-        """The line in the log: never the address itself, whose query is what somebody wrote."""
+    def note(self, numbers: metrics.Metrics) -> None:
+        """The line in the log, and the request among the numbers: never the address itself, which
+        is what somebody wrote."""
         method: str = self._scope["method"]  # type: ignore[typeddict-item]  # HTTP only
+        method = method if method in _METHODS else "other"
+        route = self._scope.get("path_template") or "none"
+        seconds = time.perf_counter() - self._began
+        numbers.count(method, route, self._status, seconds)
         log.info(
             "request",
             request_id=self._id,
-            method=method if method in _METHODS else "other",
-            route=self._scope.get("path_template") or "none",
+            method=method,
+            route=route,
             status=self._status,
-            ms=round((time.perf_counter() - self._began) * 1000, 2),
+            ms=round(seconds * 1000, 2),
             caller=_kind(self._scope.get("user")),
         )
 

@@ -161,6 +161,7 @@ def on_search_down(
 ) -> Response[bytes]:
     """Search does not answer; everything else works."""
     log.error("search.unavailable", error=type(error).__name__)
+    request.app.state.metrics.search_outages.inc()
     return answer(request, errors.Refusal("search_unavailable", headers={"Retry-After": "2"}))
 
 

@@ -45,7 +45,7 @@ OPERATIONS: dict[str, Name] = {
     "report_fairness": "search",
 }
 # For whoever watches over the service: if these were refused, it would be taken for dead.
-FREE = frozenset({"livez", "readyz"})
+FREE = frozenset({"livez", "metrics", "readyz"})
 # Beyond so many callers the one not seen for longest is forgotten, and has a full budget again.
 CALLERS = 50_000
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from api import opening, progress, standby
-from models import engine, migrate, outbox, settings
+from models import migrate, outbox, settings
 from search import comparing, sync
 from search import engine as index
 
@@ -72,9 +72,9 @@ def _status(options: settings.Settings, _: Any) -> int:
         print(f"engine        {options.meili_url or options.data / 'index'}")
         print(f"documents     {health.documents}{', incomplete' if health.empty else ''}")
         print(f"pending       {health.pending} tasks of the index")
-        waiting = await engine.fetch("SELECT count(*) AS n FROM outbox")
-        print(f"outbox        {waiting[0]['n']} changes, the oldest {await sync.lag():.1f} s ago")
-        print(f"dead letters  {len(await outbox.letters())}")
+        waiting, dead = await outbox.counts()
+        print(f"outbox        {waiting} changes, the oldest {await sync.lag():.1f} s ago")
+        print(f"dead letters  {dead}")
         return 1 if health.empty else 0
 
     return asyncio.run(_beside(options, look))

@@ -97,6 +97,14 @@ async def letters() -> list[Letter]:
     return [base.record(row, Letter) for row in rows]
 
 
+async def counts() -> tuple[int, int]:
+    """How many changes wait, and how many dead letters there are."""
+    ((waiting, dead),) = await engine.rows(
+        "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM dead_letter)"
+    )
+    return waiting, dead
+
+
 async def settled(subjects: Iterable[uuid.UUID]) -> None:
     """Forget the dead letters of these: the index has them now."""
     dead = {letter.subject for letter in await letters()}

@@ -83,6 +83,14 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Where phones reach that server, https://search.town.example; empty: they do not.",
     ),
+    Setting(
+        "metrics_token",
+        "METRICS_TOKEN",
+        "",
+        "Bearer token with which a monitoring system reads /metrics, 32 or more random characters;"
+        " empty: only operators do.",
+        secret=True,
+    ),
     Setting("access_minutes", "ACCESS_MINUTES", "30", "Life of an access token, in minutes."),
     Setting("refresh_days", "REFRESH_DAYS", "30", "Life of a refresh token, in days."),
     Setting(
@@ -132,6 +140,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     meili_key: str
     meili_token_key: str
     meili_public_url: str
+    metrics_token: str
     access_minutes: int
     refresh_days: int
     rate_limit: float
@@ -207,6 +216,10 @@ def refusals(options: Settings) -> list[str]:
     found = (
         (not options.secret_key, f"SECRET_KEY is missing; {random}"),
         (_is_plain(options.secret_key), f"SECRET_KEY is too short or too plain; {random}"),
+        (
+            _is_plain(options.metrics_token),
+            f"METRICS_TOKEN is too short or too plain; {random}, or leave it empty",
+        ),
         (options.debugging, f"debug mode is on; unset {', '.join(options.debugging)}"),
         (
             "*" in options.cors_origins,

@@ -269,6 +269,10 @@ class Rebuild(Protocol):
 class SearchEngine(Protocol):
     """An index. Every method but close raises SearchUnavailable when it cannot be reached."""
 
+    @property
+    def paused(self) -> bool:
+        """Whether it is left alone for a moment, because it did not answer again and again."""
+
     async def search(self, query: Query, scope: Scope) -> Page:
         """One page of what matches the query within the scope."""
 

@@ -152,13 +152,14 @@ async def a_town(
     templates: dict[tuple[str, str], Template],
     server: postgres.Server,
     directory: Path,
+    **environment: str,
 ) -> AsyncIterator[towns.Town]:
     """The whole application on a copy of the setting, on `sqlite` or `postgres`."""
     template = templates[kind, "settled"]
     assert template.setting
     async with (
         copied(kind, template, server) as url,
-        towns.running_town(url, directory, template.setting) as opened,
+        towns.running_town(url, directory, template.setting, **environment) as opened,
     ):
         yield opened
 

@@ -61,8 +61,8 @@ class Endpoint(Struct, frozen=True):
 
     @property
     def guarded(self) -> bool:
-        """Only for callers who have signed in."""
-        return auth.signed_in in self.handler.resolve_guards()
+        """Only for callers who say who they are."""
+        return not {auth.signed_in, auth.watching}.isdisjoint(self.handler.resolve_guards())
 
     @property
     def wraps(self) -> bool:

@@ -64,6 +64,7 @@ TAGS: dict[str, str] = {
     "audit": "Who did what, sealed row by row. 审计记录。",
     "problems": "What the problem codes mean. 错误代码说明。",
     "health": "For whoever runs the service. 运行状态。",
+    "metrics": "The service in numbers, for monitoring. 监控指标。",
 }
 
 # These need no database and no caller: a token adds nothing to them, a service key needs no scope.

@@ -124,6 +124,13 @@ class Postgres(PostgresEngine):
         finally:
             await pool.release(connection)
 
+    def connections(self) -> tuple[int, int]:
+        """How many connections there are, and how many of them are at work."""
+        if self.pool is None:
+            return 0, 0
+        size: int = self.pool.get_size()
+        return size, size - self.pool.get_idle_size()
+
     def require_pool(self) -> asyncpg.Pool:
         """The open pool; refuses with DatabaseClosed before `start` and after `close`."""
         if self.pool is None:

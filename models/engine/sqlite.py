@@ -117,6 +117,10 @@ class SQLite(SQLiteEngine):
     async def open_work(self) -> Work:
         return await self._opened(self._writer).open_work()
 
+    def connections(self) -> tuple[int, int]:
+        """The one that writes, and whether it is at work; nobody waits for one that reads."""
+        return 1, int(self._writer is not None and self._writer.busy)
+
     # What Piccolo calls.
 
     async def run_querystring(

@@ -49,6 +49,11 @@ class Writer:
         self._slow: set[str] = set()
         self._open = True
 
+    @property
+    def busy(self) -> bool:
+        """Whether a unit of work has it."""
+        return self._taken
+
     async def open_work(self) -> WriterWork:
         """Waits for its turn, in the order of asking."""
         if not self._open:

@@ -68,6 +68,11 @@ class Embedded:
         self._writer = threading.Thread(target=self._write, name="search-writer", daemon=True)
         self._writer.start()
 
+    @property
+    def paused(self) -> bool:
+        """Never: it is in this process."""
+        return False
+
     async def search(self, query: Query, scope: Scope) -> Page:
         """One page of what matches the query within the scope."""
         view = self._view()

@@ -28,6 +28,11 @@ class Breaker:
         self._pause_s = 0.0
         self._closed_until = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it did not answer again and again, and has not answered since."""
+        return self._closed_until > 0
+
     def check(self) -> None:
         """Refuses (SearchUnavailable) while the pause lasts; whoever passes after it is the one
         who tries."""

@@ -72,6 +72,11 @@ class Meili:
         self._numbers = itertools.count(1)
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
 
+    @property
+    def paused(self) -> bool:
+        """Whether the server is left alone for a moment; see `breaker`."""
+        return self._server.paused
+
     async def search(self, query: Query, scope: Scope) -> Page:
         """One page of what matches the query within the scope."""
         return (await self.multi([query], scope))[0]

@@ -97,6 +97,10 @@ class Server:
     def closed(self) -> bool:
         return self._client.is_closed
 
+    @property
+    def paused(self) -> bool:
+        return self._breaker.is_open
+
     async def administer(self, work: Callable[[meilisearch.Client], T]) -> T:
         """What this does with the official client, in a thread."""
         self._check()
