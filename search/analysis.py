@@ -28,6 +28,13 @@ _MAX_WHOLE = 128
 _HAN = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af"
 _RUN_OF_HAN = re.compile(f"[{_HAN}]")
 _RUN = re.compile(f"([{_HAN}]+)|[^\\W_{_HAN}]+")
+# How one begins to ask, which says nothing of what is looked for: prepositions, articles, pronouns,
+# 我想找. None that is a surname (于) or, of the English ones, a syllable of pinyin (`can`, `an`).
+_FUNCTION = frozenset("的给和与及或在把被对为从到以是我你您他她想要找有") | {
+    *("我们", "你们", "他们", "想要", "哪里", "哪儿", "什么"),
+    *("a", "the", "of", "for", "at", "in", "on", "to", "and", "or", "with", "from", "by"),
+    *("is", "are", "i", "my", "our"),
+}
 
 
 def signature() -> str:
@@ -122,7 +129,9 @@ def grams(word: str) -> list[tuple[int, str]]:
 
 
 def ask(text: str) -> Asked:
-    """Reads a query: at most MAX_WORDS words; the last one is open unless something follows it."""
+    """Reads a query: at most MAX_WORDS words; the last one is open unless something follows it.
+    Words like 给 and `the` before the first that tells something are not looked for: the first word
+    has to be found, and would be one that anything may have."""
     folded = fold(text)
     words: list[Word] = []
     cut_runs: list[str] = []
@@ -135,7 +144,16 @@ def ask(text: str) -> Asked:
         words += [Word(part, han=True) for part in parts]
         if len(parts) > 1:
             cut_runs.append(run.text)
-    return Asked(tuple(words[:MAX_WORDS]), tuple(cut_runs), whole(text))
+    return Asked(tuple(_telling(words)[:MAX_WORDS]), tuple(cut_runs), whole(text))
+
+
+def parts(word: str) -> tuple[str, ...]:
+    """The shorter words of a compound of the dictionary, if they leave no character of it out: 停车
+    and 车位 of 停车位, none of 图书馆."""
+    found = tuple(part for part in rjieba.cut_for_search(word, False) if part != word)
+    starts = [(word.find(part), len(part)) for part in found]
+    covered = {at for start, length in starts for at in range(start, start + length)}
+    return found if len(covered) == len(word) and min(map(len, found)) > 1 else ()
 
 
 def is_han(token: str) -> bool:
@@ -169,6 +187,20 @@ def _grams(run: str) -> Iterator[str]:
         yield run[position]
         yield run[position : position + 2]
     yield run[-1]
+
+
+def _telling(words: list[Word]) -> list[Word]:
+    """The words from the first that says what is looked for; all of them where none does. One that
+    is still being typed may become anything."""
+    for at, word in enumerate(words):
+        if word.open or not _is_function(word):
+            return words[at:]
+    return words
+
+
+def _is_function(word: Word) -> bool:
+    # Left over by the dictionary several may stand together: 我想找.
+    return word.text in _FUNCTION or (word.han and _FUNCTION.issuperset(word.text))
 
 
 def _cut(run: str) -> list[str]:

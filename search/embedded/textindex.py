@@ -127,7 +127,12 @@ class _Planner:
         self._beginnings: list[str] = []
 
     def plan(self, asked: analysis.Asked, match: Match) -> Plan:
-        han = tuple(word.text for word in asked.words if word.han)
+        han = tuple(
+            part
+            for word in asked.words
+            if word.han
+            for part in (word.text, *analysis.parts(word.text))
+        )
         if not asked.words:
             return Plan(None, frozenset(), (), ())
         clause = self._chain(asked.words, match)
@@ -184,8 +189,14 @@ class _Planner:
 
     def _han(self, word: str) -> Clause:
         clauses = []
+        parts = analysis.parts(word)
         for field in range(len(FIELDS)):
             clauses.append(_scored(self._grams(field, analysis.grams(word)), _score(field)))
+            if parts:
+                # As a Latin word written as two: 停车位 where it says 停车 and 车位.
+                first, *others = (self._term(field, analysis.WORD_MARK + part) for part in parts)
+                apart = _with(first, others, tantivy.Occur.Must)
+                clauses.append(_scored(apart, _score(field) - _TYPO))
             if len(word) > 1:
                 exact = self._term(field, analysis.WORD_MARK + word)
                 clauses.append(_scored(exact, _score(field) + _EXACT))

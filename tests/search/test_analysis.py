@@ -68,7 +68,7 @@ def test_only_a_last_latin_word_with_nothing_after_it_is_still_being_typed() -> 
 
 
 def test_a_query_has_at_most_ten_words() -> None:
-    assert words(" ".join("abcdefghijklm")) == list("abcdefghij")
+    assert words(" ".join("zbcdefghijklm")) == list("zbcdefghij")
 
 
 @pytest.mark.parametrize("text", ["", " ", "!?…", "\ud800", "\x00"])
@@ -240,3 +240,29 @@ def test_no_word_that_the_rules_allow_is_overlooked(
             expected[cost].add(word)
     assert set(read.one_typo) == expected[1]
     assert set(read.two_typos) == expected[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("给独居老人看病的医生", ["独居", "老人", "看病", "的", "医生"]),
+        ("我想找理发", ["理发"]),
+        ("哪里有停车位", ["停车位"]),
+        ("the library", ["library"]),
+        ("Breakfast at the gate", ["breakfast", "at", "the", "gate"]),
+        # By themselves, as surnames, as pinyin, or still being typed they are words.
+        ("的", ["的"]),
+        ("于敏", ["于敏"]),
+        ("can ting", ["can", "ting"]),
+        ("the", ["the"]),
+        ("in the", ["the"]),
+        ("in the ", ["in", "the"]),
+    ],
+)
+def test_how_one_begins_to_ask_is_no_word_of_the_question(text: str, read: list[str]) -> None:
+    assert words(text) == read
+
+
+def test_the_parts_of_a_compound_leave_no_character_out() -> None:
+    assert analysis.parts("停车位") == ("停车", "车位")
+    assert analysis.parts("理发店") == analysis.parts("停车") == analysis.parts("车") == ()

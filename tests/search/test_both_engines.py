@@ -51,3 +51,28 @@ async def test_ids_credentials_and_what_is_typed_for_chinese_narrow_alike(
 def test_an_id_that_is_none_never_gets_to_an_engine(ids: tuple[str, ...]) -> None:
     with pytest.raises(BadQuery):
         a_query(ids=ids)
+
+
+async def test_how_one_begins_to_ask_is_not_looked_for(target: SearchEngine) -> None:
+    await put(
+        target,
+        a_document("barber", title_zh="老街理发", title_en="Old Street Barber"),
+        a_document("noise", title_zh="给我的信", title_en="The letter to our friends"),
+    )
+    for text in ("我想找理发的", "给理发", "the barber", "to our barber", "the Barber "):
+        assert await find(target, text) == ["barber"], text
+    # By themselves they are words like any other, and further on they count.
+    assert await find(target, "给我的") == ["noise"]
+    assert (await find(target, "the "))[0] == "noise"
+    assert (await find(target, "letter to our friends", match="all")) == ["noise"]
+
+
+async def test_a_compound_is_found_where_it_is_written_as_two_words(target: SearchEngine) -> None:
+    await put(
+        target,
+        a_document("parts", title_zh="人工 智能"),
+        a_document("whole", title_zh="人工智能"),
+        a_document("other", title_zh="人工"),
+    )
+    # A server whose dictionary lacks the compound may go on to what has only its beginning.
+    assert set((await find(target, "人工智能"))[:2]) == {"parts", "whole"}

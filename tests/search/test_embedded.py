@@ -418,3 +418,18 @@ def test_the_embedded_engine_fits_the_protocol() -> None:
     opened = engine.open_engine(None)
     assert isinstance(opened, engine.SearchEngine)
     asyncio.run(opened.close())
+
+
+async def test_a_compound_is_found_in_its_parts_behind_the_compound_itself() -> None:
+    opened = engine.open_engine(None)
+    await put(
+        opened,
+        a_document("parts", title_zh="停车、车位"),
+        a_document("whole", title_zh="二十个停车位"),
+        a_document("other", title_zh="停车"),
+        a_document("apart", title_zh="停车", description_zh="车位"),
+    )
+    assert await find(opened, "停车位") == ["whole", "parts"]
+    [first, *_] = (await opened.search(a_query("停车位", highlight=True), EVERYONE)).hits
+    assert first.highlights["title_zh"] == "二十个<em>停车位</em>"
+    await opened.close()

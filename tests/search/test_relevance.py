@@ -47,7 +47,7 @@ class Figures(Struct, frozen=True):
 
 
 SET = msgspec.json.decode(Path(__file__).with_name("relevance.json").read_bytes(), type=list[Asked])
-RECORDED = {"embedded": Figures(0.9606, 0.9662), "meilisearch": Figures(0.9707, 0.9325)}
+RECORDED = {"embedded": Figures(0.9729, 0.9887), "meilisearch": Figures(0.9718, 0.9437)}
 _SAME = 1e-9
 
 
