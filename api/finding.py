@@ -1,4 +1,7 @@
-"""Search over offerings and needs. (Not api/search.py: that would shadow the package.)"""
+"""Search over offerings, needs, service types and places in one list.
+
+(Not api/search.py: that would shadow the package.)
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class SearchController(Controller):
     path = "/v1/search"
     tags = ("search",)
 
-    @get(operation_id="search", summary="Search offerings and needs")
+    @get(operation_id="search", summary="Search everything in one list")
     async def search(
         self,
         request: StrictRequest,
@@ -69,7 +72,9 @@ class SearchController(Controller):
         remember: FromQuery[bool] = True,
     ) -> Response[found.FoundOut]:
         """Words in Chinese, English or pinyin (typos and prefixes too), narrowed by filters,
-        ordered by relevance, newness, rating, price or distance. `lat` and `lon` go together; with
+        ordered by relevance, newness, rating, price or distance: one list of all the offerings,
+        needs, service types and places that you may find, unless `kind` names some. Filters are
+        about offerings and needs; so is a question without words. `lat` and `lon` go together; with
         them `near_me` asks for what is a walk of `walk_minutes` (15) away, the nearest first.
         `open_at` is exact by dates, exceptions and bookings. `credential` asks for a licence that
         is verified and valid at that time, or now, and says who is left out for it."""
@@ -79,7 +84,8 @@ class SearchController(Controller):
             sort = sort or "distance"
         query = _query(
             text=q,
-            kinds=tuple(kind or ()),
+            # Who types nothing wants to see what there is, not what it is called.
+            kinds=tuple(kind or ()) if kind or q.strip() else documents.OFFERED,
             service_types_any=tuple(service_type or ()),
             tags=tuple(tag or ()),
             communities=tuple(community or ()),

@@ -17,8 +17,9 @@ METRES_A_QUARTER = 1_000
 
 
 class HitOut(Struct, omit_defaults=True):
-    """One thing found; `GET /v1/offerings/{id}` or `/v1/needs/{id}` has the rest. `title_text` is
-    the title in the language of `Accept-Language`."""
+    """One thing found; `GET /v1/offerings/{id}`, `/v1/needs/{id}` or `/v1/places/{id}` has the
+    rest. The id of a service type is the slug to ask for with `service_type`. `title_text` is the
+    title in the language of `Accept-Language`."""
 
     id: str
     kind: str

@@ -18,6 +18,8 @@ _FIXED: dict[str, dict[str, tuple[str, str]]] = {
         "vanguard": ("先锋", "Vanguards"),
         "goods": ("物资", "Goods"),
         "need": ("需求", "Needs"),
+        "service_type": ("服务类型", "Service types"),
+        "place": ("地点", "Places"),
     },
     "status": {
         "active": ("可用", "Active"),

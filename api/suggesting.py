@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Iterable
+from typing import Annotated
 
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
@@ -12,10 +13,8 @@ from msgspec import Struct
 from api import answers, labels, language, shapes
 from api.requests import StrictRequest
 from models import values
-from search import documents, names, scopes
+from search import documents, scopes
 from search import engine as index
-
-SuggestedKind = Literal[documents.Kind, names.NamedKind]
 
 Typed = Annotated[
     str,
@@ -23,12 +22,18 @@ Typed = Annotated[
         name="q", min_length=1, max_length=60, description="What has been typed so far."
     ),
 ]
-Kinds = Annotated[list[SuggestedKind] | None, QueryParameter(name="kind", max_items=8)]
+Kinds = Annotated[list[documents.Kind] | None, QueryParameter(name="kind", max_items=8)]
 Many = Annotated[
     int, QueryParameter(name="limit", ge=1, le=20, description="Suggestions, 1 to 20.")
 ]
 # Service types and places come first, but leave room for what is on offer.
 _MOST_NAMED = 3
+# What is suggested of by itself: what comes later in this list stands further up.
+_GROUPS: tuple[tuple[documents.Kind, ...], ...] = (
+    documents.OFFERED,
+    ("place",),
+    ("service_type",),
+)
 # Documents for each suggestion, since several may have the same title.
 _LOOKED_AT = 3
 
@@ -37,7 +42,7 @@ class SuggestionOut(Struct):
     """What may be meant: an offering, a need or a place by its id, a service type by its slug.
     `text` is the title or name in the language of `Accept-Language`."""
 
-    kind: SuggestedKind
+    kind: documents.Kind
     id: str
     title: values.Bilingual
     text: str
@@ -66,39 +71,29 @@ class SuggestionController(Controller):
     ) -> Response[SuggestionsOut]:
         """Service types, what you may find of offerings and needs, and places, whose name goes on
         like what has been typed, in Chinese, English, pinyin or initials; each title once."""
+        groups = [tuple(one for one in some if not kind or one in kind) for some in _GROUPS]
+        groups = [some for some in groups if some]
+        size = min(limit * _LOOKED_AT, index.MAX_PAGE_SIZE)
+        asked = [index.Query(text=q, kinds=some, match="all", page_size=size) for some in groups]
+        told: list[documents.Document] = []
+        for page in await engine.multi(asked, scopes.of(request.user)):
+            # Where hardly anything else is found there is more room for names.
+            room = max(_MOST_NAMED, limit - len(told))
+            told = [*_once(page.hits)[:room], *told]
         tongue = shapes.tongue_of(request)
-        wanted = set(kind or get_args(SuggestedKind))
-        found = await _documents(engine, q, wanted, scopes.of(request.user), limit)
-        told = [_document(hit.document, tongue) for hit in found]
-        for place in ("place", "service_type"):
-            if place in wanted:
-                # Where hardly anything else is found there is more room for names.
-                room = max(_MOST_NAMED, limit - len(told))
-                told = [*(_named(n, tongue) for n in await names.like(q, place, room)), *told]
-        return answers.shown(request, SuggestionsOut(told[:limit]))
+        return answers.shown(request, SuggestionsOut([_told(one, tongue) for one in told[:limit]]))
 
 
-async def _documents(
-    target: index.SearchEngine, text: str, wanted: set[str], scope: index.Scope, limit: int
-) -> list[index.Hit]:
-    """Offerings and needs, each title once: those in which it stands in the title come first."""
-    kinds = tuple(kind for kind in get_args(documents.Kind) if kind in wanted)
-    if not kinds:
-        return []
-    size = min(limit * _LOOKED_AT, index.MAX_PAGE_SIZE)
-    query = index.Query(text=text, kinds=kinds, match="all", page_size=size)
-    hits = (await target.search(query, scope)).hits
-    once = {(hit.document.title_zh, hit.document.title_en): hit for hit in reversed(hits)}
-    return list(once.values())[::-1][:limit]
+def _once(hits: Iterable[index.Hit]) -> list[documents.Document]:
+    """Each title once, the best of those that have it."""
+    once: dict[tuple[str, str], documents.Document] = {}
+    for hit in hits:
+        once.setdefault((hit.document.title_zh, hit.document.title_en), hit.document)
+    return list(once.values())
 
 
-def _document(document: documents.Document, tongue: language.Language) -> SuggestionOut:
+def _told(document: documents.Document, tongue: language.Language) -> SuggestionOut:
     texts = (document.title_zh, document.title_en)
     return SuggestionOut(
         document.kind, document.id, values.Bilingual(*texts), labels.title(texts, tongue)
     )
-
-
-def _named(named: names.Named, tongue: language.Language) -> SuggestionOut:
-    text = labels.title((named.name.zh, named.name.en), tongue)
-    return SuggestionOut(named.kind, named.id, named.name, text)

@@ -16,7 +16,7 @@ from msgspec import structs
 from models import accounts, base, notices, saved
 from search import engine as index
 from search import hours, scopes
-from search.documents import Document
+from search.documents import OFFERED, Document
 
 # Things looked at together, and saved searches read at a time.
 BATCH = 100
@@ -40,7 +40,7 @@ async def note_documents(ops: Iterable[index.Op]) -> None:
         [
             (_kind(op.document), uuid.UUID(op.document.id))
             for op in ops
-            if isinstance(op, index.Upsert)
+            if isinstance(op, index.Upsert) and op.document.kind in OFFERED
         ]
     )
 
@@ -131,7 +131,7 @@ def _query(asked: saved.SavedQuery) -> index.Query:
     return index.Query(
         text=asked.text,
         match=asked.match,
-        kinds=asked.kinds,
+        kinds=asked.kinds or OFFERED,
         service_types_any=asked.service_types,
         tags=asked.tags,
         communities=asked.communities,

@@ -15,11 +15,15 @@ from msgspec import Struct
 
 from models import base, engine, outbox
 from search import engine as index
-from search import needs, offerings, sync
+from search import names, needs, offerings, sync
 
 log = structlog.get_logger()
 _AT_ONCE = 5_000
-_INDEXED = ((sync.OFFERING, "offering", offerings.INDEXED), (sync.NEED, "need", needs.INDEXED))
+_INDEXED = (
+    (sync.OFFERING, "offering", offerings.INDEXED),
+    (sync.NEED, "need", needs.INDEXED),
+    (sync.PLACE, "place", names.INDEXED),
+)
 
 
 class Difference(Struct, frozen=True):
@@ -55,9 +59,15 @@ async def mend(
         for one in found:
             with contextlib.suppress(ValueError):
                 await outbox.announce(work, one.topic, uuid.UUID(one.id))
-    strangers = [index.Delete(one.id, 1) for one in found if not _is_ours(one.id)]
-    if strangers:
-        await target.wait(await target.apply(strangers))
+    # Of service types nothing comes by the outbox; all others that it cannot name are not ours.
+    types = {document.id: document for document in await names.service_types()}
+    rest: list[index.Op] = [
+        index.Upsert(types[one.id]) if one.id in types else index.Delete(one.id, 1)
+        for one in found
+        if not _is_ours(one.id)
+    ]
+    if rest:
+        await target.wait(await target.apply(rest))
     if found:
         log.warning("search.differed", documents=len(found))
     return found
@@ -92,6 +102,10 @@ async def _look(
             done += len(rows)
             if progress:
                 progress(done, max(done, total))
+    for document in await names.service_types():
+        has = held.pop(document.id, None)
+        if has != document.version:
+            found.append(Difference(document.id, sync.PLACE, document.version, has))
     found += [Difference(id, sync.OFFERING, None, version) for id, version in held.items()]
     aside = {str(row["subject"]) for row in await engine.fetch("SELECT subject FROM outbox")}
     aside |= {str(letter.subject) for letter in await outbox.letters()}

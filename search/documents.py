@@ -1,4 +1,4 @@
-"""What an index holds: one flat document for every space, merchant, volunteer, … and need.
+"""What an index holds: one flat document for every space, merchant, … need, service type, place.
 
 Each searched domain builds its documents with one function, for single updates, rebuilds and
 demo data alike. Here is their form, and the limits that no engine may be asked to bend.
@@ -6,14 +6,17 @@ demo data alike. Here is their form, and the limits that no engine may be asked 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
 from models import values
 
-Kind = Literal["space", "merchant", "volunteer", "vanguard", "goods", "need"]
+# What is offered and asked for; and what it is called by, and where.
+OfferedKind = Literal["space", "merchant", "volunteer", "vanguard", "goods", "need"]
+Kind = Literal[OfferedKind, "service_type", "place"]
+OFFERED: tuple[OfferedKind, ...] = get_args(OfferedKind)
 DocumentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 SlugOrNone = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,64}\Z")]
 IdOrNone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]

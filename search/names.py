@@ -1,110 +1,70 @@
-"""The names of service types and places, for suggestions while somebody types.
+"""Service types and places as search documents, so that one list has whatever is called like that.
 
-They are few and change seldom, so they are kept in memory; what tells whether they have changed is
-asked each time.
+They are found by their names alone: no filter on hours, prices or nearness knows them, and ties go
+to offerings and needs. Buildings are left out, which are homes.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import Literal
+import uuid
+from collections.abc import Sequence
+from typing import Any
 
-from msgspec import Struct
+from models import base, engine, services
+from search import engine as index
+from search import pinyin
+from search.documents import Document
 
-from models import engine, services, values
-from search import analysis, pinyin
-
-NamedKind = Literal["service_type", "place"]
-
-
-class Named(Struct, frozen=True, gc=False):
-    """A service type by its slug, or a place by its id, and the forms in which it is looked up."""
-
-    kind: NamedKind
-    id: str
-    name: values.Bilingual
-    forms: tuple[str, ...]
-    typed: tuple[str, ...]
+INDEXED = "kind <> 'building' AND status = 'active'"
+# A service type has no version of its own: what ships with the program comes with a rebuild.
+VERSION = 1
+# What settles ties between names, the larger first; all of it below any offering and need.
+_RANKS = {"grid": 1, "community": 2, "subdistrict": 3, "district": 4, "municipality": 5}
+_SERVICE_RANK = 6
 
 
-class _Kept:
-    """What was read, and what it was read for."""
-
-    def __init__(self) -> None:
-        self.mark: object = None
-        self.names: tuple[Named, ...] = ()
-
-
-_kept = _Kept()
-
-
-async def like(text: str, kind: NamedKind, most: int) -> list[Named]:
-    """Up to `most` whose name begins with the text, or else has it at a word or in its Chinese."""
-    asked = analysis.fold(text).strip()
-    if not asked:
-        return []
-    ranked = [
-        (rank, at, named)
-        for at, named in enumerate(await _all())
-        if named.kind == kind and (rank := _rank(named, asked)) is not None
-    ]
-    return [named for _, _, named in sorted(ranked, key=lambda one: one[:2])[:most]]
-
-
-def _rank(named: Named, asked: str) -> int | None:
-    """0 where the name begins like this, 1 where something in it does; None if nothing does."""
-    if any(form.startswith(asked) for form in named.forms):
-        return 0
-    if asked.isascii():
-        together = asked.replace(" ", "")
-        if any(f" {asked}" in form for form in named.forms):
-            return 1
-        return 1 if any(key.startswith(together) for key in named.typed) else None
-    return 1 if any(asked in form for form in named.forms) else None
-
-
-async def _all() -> tuple[Named, ...]:
-    """Service types, then places that are no buildings from the largest down."""
-    mark = (
-        engine.current(),
-        await engine.rows(
-            "SELECT (SELECT count(*) FROM service_type),"
-            " (SELECT count(*) FROM place WHERE kind <> 'building'),"
-            " (SELECT max(updated_at) FROM place WHERE kind <> 'building')"
-        ),
-    )
-    if _kept.mark != mark:
-        _kept.names, _kept.mark = (*await _services(), *await _places()), mark
-    return _kept.names
-
-
-async def _services() -> list[Named]:
+async def service_types() -> list[Document]:
+    """Every service type, by its slug, with its other words."""
     return [
-        _named(
-            "service_type",
-            service.slug,
-            service.name,
-            (*service.synonyms.zh, *service.synonyms.en),
+        Document(
+            id=service.slug,
+            kind="service_type",
+            version=VERSION,
+            title_zh=service.name.zh,
+            title_en=service.name.en,
+            service_names=(*service.synonyms.zh, *service.synonyms.en),
+            pinyin=pinyin.keys((service.name.zh, *service.synonyms.zh)),
+            public=True,
+            rank_key=_SERVICE_RANK,
         )
         for service in await services.every()
     ]
 
 
-async def _places() -> list[Named]:
-    rows = await engine.rows(
-        "SELECT CAST(id AS text), name_zh, name_en FROM place"
-        " WHERE kind <> 'building' AND status = 'active' ORDER BY"
-        " CASE kind WHEN 'municipality' THEN 0 WHEN 'district' THEN 1 WHEN 'subdistrict' THEN 2"
-        " WHEN 'community' THEN 3 ELSE 4 END, id"
+async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
+    """What brings the index up to date for these places: buildings and withdrawn ones leave it."""
+    if not ids:
+        return []
+    rows = await engine.fetch(
+        "SELECT id, kind, name_zh, name_en, version FROM place"
+        f" WHERE {INDEXED} AND id IN ({base.placeholders(len(ids))})",
+        *ids,
     )
-    return [_named("place", key, values.Bilingual(zh, en), ()) for key, zh, en in rows]
+    found = {str(row["id"]): row for row in rows}
+    return [
+        index.Upsert(_place(found[key])) if key in found else index.Delete(key, 1)
+        for key in map(str, ids)
+    ]
 
 
-def _named(kind: NamedKind, key: str, name: values.Bilingual, also: tuple[str, ...]) -> Named:
-    texts = (name.zh, name.en, *also)
-    return Named(kind, key, name, tuple(map(analysis.fold, texts)), _typed(texts))
-
-
-@functools.lru_cache(maxsize=8192)
-def _typed(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return pinyin.keys(texts)
+def _place(row: dict[str, Any]) -> Document:
+    return Document(
+        id=str(row["id"]),
+        kind="place",
+        version=row["version"],
+        title_zh=row["name_zh"],
+        title_en=row["name_en"],
+        pinyin=pinyin.keys((row["name_zh"],)),
+        public=True,
+        rank_key=_RANKS[row["kind"]],
+    )

@@ -19,7 +19,7 @@ import structlog
 
 from models import base, engine, outbox
 from models.engine import forgetting
-from search import alerts, needs, offerings
+from search import alerts, names, needs, offerings
 from search import engine as index
 
 T = TypeVar("T")
@@ -44,27 +44,30 @@ PASSING = (
 # So often is SQLite's file tried to be written anew, between readers and writers.
 _TRIES = 50
 
-OFFERING, NEED = "offering.changed", "need.changed"
-_BUILDERS: tuple[tuple[str, Build], ...] = (
-    (OFFERING, offerings.operations),
-    (NEED, needs.operations),
+OFFERING, NEED, PLACE = "offering.changed", "need.changed", "place.changed"
+# topic -> what builds the documents, and which rows may have one.
+_BUILDERS: tuple[tuple[str, Build, str], ...] = (
+    (OFFERING, offerings.operations, "offering WHERE 1 = 1"),
+    (NEED, needs.operations, "need WHERE 1 = 1"),
+    (PLACE, names.operations, "place WHERE kind <> 'building'"),
 )
 _ITSELF = "itself"
-# topic of an outbox row -> the query that finds the offerings, and the one that finds the needs,
-# whose documents it touches. `$1` is the row's subject.
-_TOUCHED: dict[str, tuple[str | None, str | None]] = {
-    OFFERING: (_ITSELF, None),
-    NEED: (None, _ITSELF),
-    "partner.changed": ("SELECT id FROM offering WHERE partner = $1", None),
-    "place.changed": (
+# topic of an outbox row -> the queries that find the offerings, the needs and the places whose
+# documents it touches. `$1` is the row's subject.
+_TOUCHED: dict[str, tuple[str | None, str | None, str | None]] = {
+    OFFERING: (_ITSELF, None, None),
+    NEED: (None, _ITSELF, None),
+    "partner.changed": ("SELECT id FROM offering WHERE partner = $1", None, None),
+    PLACE: (
         "SELECT id FROM offering WHERE place IN"
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)",
         "SELECT id FROM need WHERE place IN"
         " (SELECT descendant FROM place_closure WHERE ancestor = $1)",
+        _ITSELF,
     ),
 }
 # What the index does not show: agreements, bookings, enrolments.
-_NEITHER: tuple[None, None] = (None, None)
+_NEITHER: tuple[None, None, None] = (None, None, None)
 
 
 async def drain(target: index.SearchEngine) -> int:
@@ -103,9 +106,12 @@ async def rebuild(
 ) -> int:
     """Fill a new index beside the one in use and swap it in; answers how many documents were
     looked at. One that the index cannot take becomes a dead letter, and the others go on."""
-    began, total, done = base.now(), await _count(), 0
+    types = await names.service_types()
+    began, done = base.now(), len(types)
+    total = await _count() + done
     fresh = await target.begin_rebuild()
     try:
+        await fresh.add(types)
         async for topic, build, ids in everything():
             await _bisect(
                 ids,
@@ -176,7 +182,7 @@ async def _operations(
     rows: Iterable[dict[str, Any]],
 ) -> AsyncIterator[tuple[str, list[index.Op]]]:
     """The index operations of outbox rows, each object once, in batches."""
-    touched: tuple[dict[uuid.UUID, None], dict[uuid.UUID, None]] = ({}, {})
+    touched: tuple[dict[uuid.UUID, None], ...] = ({}, {}, {})
     for row in rows:
         for found, query in zip(touched, _TOUCHED.get(row["topic"], _NEITHER), strict=True):
             if query == _ITSELF:
@@ -184,7 +190,7 @@ async def _operations(
             elif query:
                 for hit in await engine.fetch(query, row["subject"]):
                     found[base.as_id(hit["id"])] = None
-    for (topic, build), found in zip(_BUILDERS, touched, strict=True):
+    for (topic, build, _), found in zip(_BUILDERS, touched, strict=True):
         ids = list(found)
         for start in range(0, len(ids), BATCH):
             yield topic, await build(ids[start : start + BATCH])
@@ -208,11 +214,11 @@ async def _add(fresh: index.Rebuild, topic: str, build: Build, ids: Sequence[uui
 
 async def everything() -> AsyncIterator[tuple[str, Build, list[uuid.UUID]]]:
     """Every object whose document may be in the index: topic, builder and ids, in batches."""
-    for (topic, build), table in zip(_BUILDERS, ("offering", "need"), strict=True):
+    for topic, build, some in _BUILDERS:
         after = uuid.UUID(int=0)
         while True:
             rows = await engine.fetch(
-                f"SELECT id FROM {table} WHERE id > $1 ORDER BY id LIMIT {BATCH}", after
+                f"SELECT id FROM {some} AND id > $1 ORDER BY id LIMIT {BATCH}", after
             )
             if not rows:
                 break
@@ -222,7 +228,6 @@ async def everything() -> AsyncIterator[tuple[str, Build, list[uuid.UUID]]]:
 
 
 async def _count() -> int:
-    rows = await engine.fetch(
-        "SELECT (SELECT count(*) FROM offering) + (SELECT count(*) FROM need) AS n"
-    )
+    counted = (f"(SELECT count(*) FROM {some})" for _, _, some in _BUILDERS)
+    rows = await engine.fetch(f"SELECT {' + '.join(counted)} AS n")
     return int(rows[0]["n"])

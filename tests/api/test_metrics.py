@@ -100,7 +100,8 @@ async def test_the_lag_rises_while_the_index_is_stopped_and_falls_afterwards(
     await _until(town, "index_lag_seconds", 0)
     assert await _value(town, "outbox_rows") == 0
     assert await _value(town, "search_up") == 1
-    assert await _value(town, "search_documents") == 1
+    held = len(await town.app.state.engine.versions())
+    assert await _value(town, "search_documents") == held > 1
 
 
 async def test_a_search_outage_is_a_503_that_is_counted_and_then_an_open_breaker(

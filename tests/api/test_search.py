@@ -6,12 +6,14 @@ from urllib.parse import quote
 
 import pytest
 
+from models import services
 from tests.towns import Town, a_need, a_point, a_space, an_offering
 
 
 async def _fill(town: Town) -> dict[str, str]:
-    """Two spaces, a merchant and a need, by name."""
-    made = {}
+    """Two spaces, a merchant and a need, by name; and the service types that are found with
+    them."""
+    made = {"cafeterias": "senior_cafeteria", "breakfasts": "breakfast_point"}
     for name, body in {
         "toolroom": a_space(town),
         "hall": a_space(
@@ -42,12 +44,12 @@ async def _names(town: Town, made: dict[str, str], query: str, who: str = "anony
         ("toolroom", {"toolroom"}),
         ("tolroom", {"toolroom"}),
         ("工具房", {"toolroom"}),
-        ("食堂", {"hall"}),
-        ("長者食堂", {"hall"}),
-        ("者食", {"hall"}),
-        ("cafet", {"hall"}),
-        ("早餐", {"toolroom", "zhou", "dawn"}),
-        ("breakfast", {"toolroom", "zhou", "dawn"}),
+        ("食堂", {"hall", "cafeterias"}),
+        ("長者食堂", {"hall", "cafeterias"}),
+        ("者食", {"hall", "cafeterias"}),
+        ("cafet", {"hall", "cafeterias"}),
+        ("早餐", {"toolroom", "zhou", "dawn", "breakfasts"}),
+        ("breakfast", {"toolroom", "zhou", "dawn", "breakfasts"}),
         ("xyzzy", set()),
     ],
 )
@@ -64,7 +66,10 @@ async def test_filters_narrow_and_facets_count_all_that_was_found(town: Town) ->
     assert await _names(town, made, "kind=space&capacity_min=100") == {"hall"}
     assert await _names(town, made, "tag=kitchen") == {"hall"}
     found = await town.get("/v1/search?facet=kind&facet=service_types&page_size=1")
-    assert found["facets"]["kind"] == {"space": 2, "merchant": 1, "need": 1}
+    kinds = found["facets"]["kind"]
+    # What choosing another kind would bring.
+    assert (kinds.pop("place"), kinds.pop("service_type")) == (8, len(services.shipped()))
+    assert kinds == {"space": 2, "merchant": 1, "need": 1}
     assert found["facets"]["service_types"] == {"breakfast_point": 3, "senior_cafeteria": 1}
     assert (found["total"], found["pages"], len(found["items"])) == (4, 4, 1)
 
@@ -95,16 +100,17 @@ async def test_a_suspended_partners_offerings_leave_the_search_of_everybody_else
 ) -> None:
     """X8: one visibility rule for database and index."""
     made = await _fill(town)
+    things = {"toolroom", "hall", "zhou", "dawn"}
     await town.make(f"/v1/partners/{town.partner}/suspend", {"reason": "safety"})
     await town.indexed()
     for who, sees in {
         "anonymous": {"dawn"},
         "sibling_secretary": {"dawn"},
         "other_staff": {"dawn"},
-        "secretary": set(made),
-        "officer": set(made),
-        "partner_staff": set(made),
-        "operator": set(made),
+        "secretary": things,
+        "officer": things,
+        "partner_staff": things,
+        "operator": things,
     }.items():
         assert await _names(town, made, "", who) == sees, who
         listed = await town.get("/v1/offerings", who)

@@ -71,12 +71,15 @@ async def test_a_phone_finds_what_its_holder_may_see_and_nothing_else(
     await town.make("/v1/offerings", draft, "partner_staff")
     await town.indexed()
     anybody = await town.make("/v1/search/token", {}, "anonymous")
-    assert await _titles(anybody, q="") == {"Qiaobei idle toolroom"}
+    assert await _titles(anybody, q="", filter="kind = space") == {"Qiaobei idle toolroom"}
     assert await _titles(anybody, q="", filter="public = false OR status = draft") == set()
     secretary = await town.make("/v1/search/token", {"minutes": 60})
-    assert await _titles(secretary, q="") == {"Qiaobei idle toolroom", "Hidden draft"}
+    assert await _titles(secretary, q="", filter="kind = space") == {
+        "Qiaobei idle toolroom",
+        "Hidden draft",
+    }
     sibling = await town.make("/v1/search/token", {}, "sibling_secretary")
-    assert await _titles(sibling, q="") == {"Qiaobei idle toolroom"}
+    assert await _titles(sibling, q="", filter="kind = space") == {"Qiaobei idle toolroom"}
 
 
 async def test_a_phone_learns_nothing_of_where_public_things_really_are(

@@ -125,6 +125,8 @@ async def _expect_the_same(target: index.SearchEngine) -> None:
     ((count,),) = await engine.rows(
         "SELECT (SELECT count(*) FROM offering WHERE status <> 'withdrawn')"
         " + (SELECT count(*) FROM need WHERE status NOT IN ('withdrawn', 'closed'))"
+        " + (SELECT count(*) FROM place WHERE kind <> 'building' AND status = 'active')"
+        " + (SELECT count(*) FROM service_type)"
     )
     assert len(await target.versions()) == count
 
@@ -300,7 +302,7 @@ async def test_a_rebuild_goes_on_while_writes_do_and_after_a_restart_in_its_midd
         await _change_all()
         await _drain(again)
         assert await _found(again, "lighthouse")
-    assert await rebuilding == 153
+    assert await rebuilding == len(await again.versions()) > 153
     await _drain(again)
     await _expect_the_same(again)
     await again.close()

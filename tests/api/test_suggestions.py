@@ -86,5 +86,6 @@ async def test_a_place_that_is_renamed_is_suggested_by_its_new_name(town: Town) 
     name = {"zh": "灯塔里", "en": "Lighthouse Lane"}
     assert await _suggested(town, "q=lighth") == []
     await town.change(f"/v1/places/{town.grid}", {"name": name}, "secretary")
+    await town.indexed()
     assert await _suggested(town, "q=lighth") == [("place", "Lighthouse Lane")]
     assert await _suggested(town, "q=dtl") == [("place", "Lighthouse Lane")]

@@ -60,7 +60,7 @@ class Index:
         self.created = self.updated = _now()
         self.settings = copy.deepcopy(DEFAULTS)
         self.documents: dict[str, Json] = {}
-        self._words: dict[str, list[list[texts.Token]]] = {}
+        self._words: dict[str, list[texts.Field]] = {}
 
     def configure(self, change: Json) -> None:
         """Takes new settings; null puts a default back."""
@@ -82,14 +82,17 @@ class Index:
         self.documents.pop(id, None)
         self._words.pop(id, None)
 
-    def words(self, id: str) -> list[list[texts.Token]]:
+    def words(self, id: str) -> list[texts.Field]:
         """The words of a document's searchable fields, in order of weight."""
         known = self._words.get(id)
         if known is None:
             document = self.documents[id]
             names = self.settings["searchableAttributes"]
             names = list(document) if names == ["*"] else names
-            known = self._words[id] = [texts.field_tokens(document.get(name)) for name in names]
+            exact = self.settings["typoTolerance"].get("disableOnAttributes") or []
+            known = self._words[id] = [
+                texts.field_tokens(document.get(name), exact=name in exact) for name in names
+            ]
         return known
 
 

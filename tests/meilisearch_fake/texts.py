@@ -42,6 +42,12 @@ class Term(NamedTuple):
     open: bool = False
 
 
+class Field(list[Token]):
+    """The words of one field; `exact`: a typo does not find it."""
+
+    exact = False
+
+
 class Asked(NamedTuple):
     """A query: what to find, and the words that nothing found may have."""
 
@@ -105,9 +111,10 @@ def values(value: Any) -> Iterator[str]:
             yield from values(one)
 
 
-def field_tokens(value: Any) -> list[Token]:
+def field_tokens(value: Any, *, exact: bool = False) -> Field:
     """All words of a field; those of one text of a list are far from those of the next."""
-    found: list[Token] = []
+    found = Field()
+    found.exact = exact
     for text in values(value):
         found += tokens(text, found[-1].place + FAR if found else 0)
     return found
@@ -139,7 +146,7 @@ def ask(text: str, stop_words: Iterable[str] = ()) -> Asked:
     return Asked(tuple(terms), tuple(without))
 
 
-def rank(asked: Asked, fields: Sequence[list[Token]], *, every: bool) -> Rank | None:
+def rank(asked: Asked, fields: Sequence[Field], *, every: bool) -> Rank | None:
     """How well these fields, in order of weight, answer; None if they do not."""
     if any(_matches(term, fields, exactly=True) for term in asked.without):
         return None
@@ -178,7 +185,7 @@ def _groupings(terms: Sequence[Term]) -> Iterator[list[tuple[Term, int]]]:
 
 
 def _best(
-    terms: list[tuple[Term, int]], fields: Sequence[list[Token]]
+    terms: list[tuple[Term, int]], fields: Sequence[Field]
 ) -> tuple[int, int, int, int, int] | None:
     """Typos, proximity, fields, places and inexact words. As on the server each rule looks at a
     word by itself: the field counts where it weighs most, the place in whichever field."""
@@ -209,11 +216,11 @@ def _apart(first: Match, second: Match) -> int:
     return min(apart if apart > 0 else 1 - apart, FAR)
 
 
-def _matches(term: Term, fields: Sequence[list[Token]], *, exactly: bool = False) -> list[Match]:
+def _matches(term: Term, fields: Sequence[Field], *, exactly: bool = False) -> list[Match]:
     return [
         Match(typos, number, field[at].place, exact)
         for number, field in enumerate(fields)
-        for at, typos, exact in _places(term, field, exactly=exactly)
+        for at, typos, exact in _places(term, field, exactly=exactly or field.exact)
     ]
 
 
@@ -267,7 +274,7 @@ def _distance(word: str, other: str) -> int:
     return rows[-1][-1] + (word[0] != other[0])
 
 
-def _wholeness(terms: Sequence[Term], fields: Sequence[list[Token]]) -> int:
+def _wholeness(terms: Sequence[Term], fields: Sequence[Field]) -> int:
     """0: a field is the query and nothing else; 1: one begins with it; 2: neither."""
     words = [word for term in terms for word in term.words]
     found = 2
