@@ -317,10 +317,13 @@ def field_level(kind: type, field: str) -> Level:
 
 def columns(table: str, row: Mapping[str, Any], level: Level) -> dict[str, Any]:
     """What of a row a reader of that level may know."""
-    allowed = LEVELS.index(level)
-    return {
-        name: value for name, value in row.items() if LEVELS.index(level_of(table, name)) <= allowed
-    }
+    return {name: row[name] for name in _allowed(table, tuple(row), level)}
+
+
+@functools.lru_cache(maxsize=256)
+def _allowed(table: str, names: tuple[str, ...], level: Level) -> tuple[str, ...]:
+    most = LEVELS.index(level)
+    return tuple(name for name in names if LEVELS.index(level_of(table, name)) <= most)
 
 
 def disclose(

@@ -9,6 +9,8 @@ words of the dictionary, so that a word ranks above the same characters met by c
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -21,7 +23,11 @@ from msgspec import Struct
 WORD_MARK = "_"  # in front of a dictionary word; no folded word contains it
 WHOLE_MARK = "="  # in front of a complete text
 GAP = "|"  # between texts, so that no phrase crosses from one into the next
+_BETWEEN = "·"  # between the words of a complete text
 MAX_WORDS = 10  # of a query, as on the server; the rest is not read
+# Names of services and places come back in many documents: texts as short as this are remembered
+# when they have been read, the last so many.
+SHORT, MANY = 100, 4096
 _MAX_LETTERS = 64
 _MAX_WHOLE = 128
 
@@ -40,7 +46,7 @@ _FUNCTION = frozenset("的给和与及或在把被对为从到以是我你您他
 def signature() -> str:
     """Names everything the tokens depend on: an index made under another one is worthless."""
     versions = [f"{name}-{metadata.version(name)}" for name in ("rjieba", "opencc")]
-    sample = tokens(["王芳的圖書館3号门", "Qiáobei’s tool-room ½"], ["图书馆, Café"])
+    sample = tokens(["王芳的圖書館3号门", "Qiáobei’s tool-room ½"], [["图书馆, Café"]])
     return "/".join([f"unicode-{unicodedata.unidata_version}", *versions, sample.stream])
 
 
@@ -101,24 +107,46 @@ def fold(text: str) -> str:
     return text.translate(_folding)
 
 
-def tokens(texts: Iterable[str], wholes: Iterable[str]) -> Tokens:
-    """The tokens of one field. `wholes` are what a query must equal to match it completely."""
-    stream: list[str] = []
-    latin: set[str] = set()
-    dictionary: set[str] = set()
-    for text in texts:
-        stream.append(GAP)
-        for run in runs(fold(text)):
-            if run.han:
-                stream += _grams(run.text)
-                dictionary.update(rjieba.cut_for_search(run.text, False))
-            else:
-                stream.append(run.text)
-                latin.add(run.text)
+class _Read(Struct, frozen=True):
+    """What one text brings to a field: tokens, Latin words, words of the dictionary, all words."""
+
+    stream: str
+    latin: tuple[str, ...]
+    dictionary: tuple[str, ...]
+    joined: str
+
+
+def tokens(texts: Iterable[str], wholes: Iterable[Iterable[str]]) -> Tokens:
+    """The tokens of one field. `wholes` are what a query must equal to match it completely: each
+    is one text, or several in a row."""
+    read = [_read(text) for text in texts]
+    stream = [one.stream for one in read]
     stream.append(GAP)
-    stream += sorted(WORD_MARK + word for word in dictionary if len(word) > 1)
-    stream += [mark for text in wholes if (mark := whole(text))]
+    stream += sorted(set(itertools.chain.from_iterable([one.dictionary for one in read])))
+    stream += [mark for some in wholes if (mark := whole(*some))]
+    latin = itertools.chain.from_iterable([one.latin for one in read])
     return Tokens(" ".join(stream), frozenset(latin))
+
+
+def _read(text: str) -> _Read:
+    return _known(text) if len(text) <= SHORT else _anew(text)
+
+
+def _anew(text: str) -> _Read:
+    stream, latin, dictionary = [GAP], [], []
+    found = list(runs(fold(text)))
+    for run in found:
+        if run.han:
+            stream += _grams(run.text)
+            dictionary += rjieba.cut_for_search(run.text, False)
+        else:
+            stream.append(run.text)
+            latin.append(run.text)
+    words = tuple(WORD_MARK + word for word in dictionary if len(word) > 1)
+    return _Read(" ".join(stream), tuple(latin), words, _BETWEEN.join([run.text for run in found]))
+
+
+_known = functools.lru_cache(maxsize=MANY)(_anew)
 
 
 def grams(word: str) -> list[tuple[int, str]]:
@@ -161,9 +189,10 @@ def is_han(token: str) -> bool:
     return _RUN_OF_HAN.match(token) is not None
 
 
-def whole(text: str) -> str:
-    """The one token that stands for a complete text; empty if there is nothing to search in it."""
-    joined = "·".join(run.text for run in runs(fold(text)))
+def whole(*texts: str) -> str:
+    """The one token that stands for a complete text, which may come in parts; empty if there is
+    nothing to search in it."""
+    joined = _BETWEEN.join(filter(None, [_read(text).joined for text in texts]))
     return f"{WHOLE_MARK}{joined[:_MAX_WHOLE]}" if joined else ""
 
 

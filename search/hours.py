@@ -32,6 +32,7 @@ class Hours(Struct, frozen=True):
 
     open_week: str
     dated: bool
+    weekdays: tuple[int, ...]
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -39,7 +40,8 @@ def of(availability: str) -> Hours:
     """The hours of an availability, as its column has it."""
     given = _windows.decode(availability)
     mask = windows.blocks_of_offering(given, windows.QUARTER)
-    return Hours(f"{mask:x}" if mask else "", any(map(_is_dated, given)))
+    weekdays = sorted({day for window in given for day in window.days})
+    return Hours(f"{mask:x}" if mask else "", any(map(_is_dated, given)), tuple(weekdays))
 
 
 def quarter(minute: int) -> int:

@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import json
-
 from models import base, disclosure, engine
 from search import engine as index
 from search import hours, places
@@ -30,23 +28,25 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
     where = await places.lineages([row["place"] for row in rows])
     names = await places.service_names()
     ops: list[index.Op] = []
-    for key in map(str, ids):
+    for identity in ids:
+        key = str(identity)
         row = found.get(key)
         if row is None or row["status"] in ("withdrawn", "closed"):
             ops.append(index.Delete(key, row["version"] if row else 1))
         else:
             known = disclosure.columns("need", row, "public")
-            ops.append(index.Upsert(_document(known, where[str(row["place"])], names)))
+            ops.append(index.Upsert(_document(identity, known, where[str(row["place"])], names)))
     return ops
 
 
 def _document(
-    row: dict[str, Any], lineage: places.Lineage, names: dict[str, tuple[str, ...]]
+    identity: uuid.UUID,
+    row: dict[str, Any],
+    lineage: places.Lineage,
+    names: dict[str, tuple[str, ...]],
 ) -> Document:
-    windows = json.decode(row["windows"])
     open_hours = hours.of(row["windows"])
     located = row["public_lat_e6"] is not None and row["public_lon_e6"] is not None
-    identity = uuid.UUID(str(row["id"]))
     return Document(
         id=str(identity),
         kind="need",
@@ -65,7 +65,7 @@ def _document(
         location=Location(row["public_lat_e6"], row["public_lon_e6"]) if located else None,
         capacity=row["beneficiaries"],
         price=row["budget_amount"],
-        weekdays=tuple(sorted({day for window in windows for day in window["days"]})),
+        weekdays=open_hours.weekdays,
         open_week=open_hours.open_week,
         dated=open_hours.dated,
         status=row["status"],

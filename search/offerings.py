@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +36,8 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
     names = await places.service_names()
     stated = await _stated([row["id"] for row in rows], [row["partner"] for row in rows])
     ops: list[index.Op] = []
-    for key in map(str, ids):
+    for identity in ids:
+        key = str(identity)
         row = found.get(key)
         if row is None or row["status"] == "withdrawn":
             ops.append(index.Delete(key, row["version"] if row else 1))
@@ -43,7 +45,8 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
             is_public = bool(row.pop("is_public"))
             known = disclosure.columns("offering", row, "public")
             kinds = stated.get(key, set()) | stated.get(str(row["partner"]), set())
-            document = _document(known, is_public, where[str(row["place"])], names, kinds)
+            lineage = where[str(row["place"])]
+            document = _document(identity, known, is_public, lineage, names, kinds)
             ops.append(index.Upsert(document))
     return ops
 
@@ -68,6 +71,7 @@ async def _stated(offerings: Sequence[Any], partners: Sequence[Any]) -> dict[str
 
 
 def _document(
+    identity: uuid.UUID,
     row: dict[str, Any],
     is_public: bool,
     lineage: places.Lineage,
@@ -75,10 +79,8 @@ def _document(
     credentials: set[str],
 ) -> Document:
     services = tuple(json.decode(row["service_types"]))
-    windows = json.decode(row["availability"])
     open_hours = hours.of(row["availability"])
     located = row["public_lat_e6"] is not None and row["public_lon_e6"] is not None
-    identity = uuid.UUID(str(row["id"]))
     return Document(
         id=str(identity),
         kind=row["kind"],
@@ -88,7 +90,7 @@ def _document(
         description_zh=row["description_zh"],
         description_en=row["description_en"],
         service_types=services,
-        service_names=tuple(name for slug in services for name in names.get(slug, ())),
+        service_names=tuple(itertools.chain.from_iterable(names.get(one, ()) for one in services)),
         tags=tuple(json.decode(row["features"])),
         pinyin=places.typed(row["title_zh"], services, names),
         community=lineage.community,
@@ -100,7 +102,7 @@ def _document(
         capacity=row["capacity"],
         price=row["price_amount"],
         rating=row["rating_sum"] // row["ratings"] if row["ratings"] else 0,
-        weekdays=tuple(sorted({day for window in windows for day in window["days"]})),
+        weekdays=open_hours.weekdays,
         open_week=open_hours.open_week,
         dated=open_hours.dated,
         credentials=tuple(sorted(credentials)[:_MOST_CREDENTIALS]),

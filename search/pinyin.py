@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterable
 
 import rjieba
+from msgspec import Struct
 
 from search import analysis
 
@@ -22,9 +23,7 @@ def keys(texts: Iterable[str]) -> tuple[str, ...]:
     """All that may be typed for these texts, each once, at most MAX_KEYS."""
     found: dict[str, None] = {}
     for text in texts:
-        for run in analysis.runs(analysis.fold(text)):
-            if run.han:
-                found.update(dict.fromkeys(_of_run(run.text)))
+        found.update(_of_text(text))
     return tuple(found)[:MAX_KEYS]
 
 
@@ -35,32 +34,53 @@ def read(text: str) -> tuple[str, ...]:
         for run in analysis.runs(analysis.fold(text))
         if run.han
         for word in rjieba.cut(run.text, False)
-        for syllable in _syllables(word)
+        for syllable in _spelt(word).syllables
     )
 
 
+@functools.lru_cache(maxsize=analysis.MANY)
+def _of_text(text: str) -> dict[str, None]:
+    """In order; nobody may change it. The names of services come back in many documents."""
+    runs = (run.text for run in analysis.runs(analysis.fold(text)) if run.han)
+    return dict.fromkeys(key for run in runs for key in _of_run(run))
+
+
 def _of_run(run: str) -> Iterable[str]:
-    words = [_syllables(word) for word in rjieba.cut(run, False)]
-    for at, word in enumerate(words):
-        onwards = [syllable for following in words[at:] for syllable in following]
-        yield "".join(onwards)[:_MAX_LETTERS]
-        yield "".join(word)
-        if len(onwards) > 1:
-            yield "".join(syllable[0] for syllable in onwards)[:_MAX_LETTERS]
-        if len(word) > 1:
-            yield "".join(syllable[0] for syllable in word)
-            yield from word
+    words = [_spelt(word) for word in rjieba.cut(run, False)]
+    onwards: list[tuple[str, str]] = []
+    whole = initials = ""
+    for word in reversed(words):
+        whole = (word.whole + whole)[:_MAX_LETTERS]
+        initials = (word.initials + initials)[:_MAX_LETTERS]
+        onwards.append((whole, initials))
+    for word, (whole, initials) in zip(words, reversed(onwards), strict=True):
+        yield whole
+        yield word.whole
+        if len(initials) > 1:
+            yield initials
+        if len(word.syllables) > 1:
+            yield word.initials
+            yield from word.syllables
+
+
+class _Spelt(Struct, frozen=True):
+    """One word of a Chinese text in letters."""
+
+    whole: str
+    initials: str
+    syllables: tuple[str, ...]
 
 
 @functools.lru_cache(maxsize=65_536)
-def _syllables(word: str) -> tuple[str, ...]:
+def _spelt(word: str) -> _Spelt:
     """By the word, because 行 is `hang` in a bank and `xing` on foot; remembered, because looking
     it up takes as long as all the rest of a document."""
     # Half a second and 57 MB that whoever only asks an index can do without.
     from pypinyin import lazy_pinyin
 
-    return tuple(
+    syllables = tuple(
         syllable
         for syllable in lazy_pinyin(word, errors="ignore")
         if syllable.isascii() and syllable.isalpha()
     )
+    return _Spelt("".join(syllables), "".join(one[0] for one in syllables), syllables)

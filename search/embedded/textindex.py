@@ -76,13 +76,13 @@ def schema() -> tantivy.Schema:
 
 def entry(slot: int, document: Document, body: bytes) -> Entry:
     """Prepares a document for the text index."""
-    names, tags = " ".join(document.service_names), " ".join(document.tags)
-    titles = (document.title_zh, document.title_en)
+    names, tags = document.service_names, document.tags
+    titles, community = (document.title_zh, document.title_en), (document.community_name,)
     fields = (
-        analysis.tokens(titles, wholes=titles),
-        analysis.tokens(document.service_names, wholes=(names,)),
-        analysis.tokens(document.tags, wholes=(tags,)),
-        analysis.tokens((document.community_name,), wholes=(document.community_name,)),
+        analysis.tokens(titles, wholes=([title] for title in titles)),
+        analysis.tokens(names, wholes=[names]),
+        analysis.tokens(tags, wholes=[tags]),
+        analysis.tokens(community, wholes=[community]),
         analysis.tokens((document.description_zh, document.description_en), wholes=()),
     )
     text = tantivy.Document()

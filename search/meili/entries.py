@@ -11,11 +11,14 @@ ask the server themselves, and must not find out by filters or facets in which b
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import opencc
 import rjieba
 from msgspec import Struct, structs
@@ -126,8 +129,10 @@ def entry(document: Document) -> bytes:
     documents.pack(document)
     fields: dict[str, Any] = structs.asdict(document)
     original = {}
+    readings: list[_Reading] = []
     for name in TEXTS:
-        plain = _translated(fields[name])
+        plain, read = _readings(fields[name])
+        readings += read
         if plain != fields[name]:
             original[name], fields[name] = fields[name], plain
     if original:
@@ -140,15 +145,18 @@ def entry(document: Document) -> bytes:
     if document.location is not None:
         at = document.location
         fields["_geo"] = {"lat": at.lat_e6 / 1e6, "lng": at.lon_e6 / 1e6}
-    fields["parts"] = _parts(fields)
+    fields["parts"] = _parts(readings)
     fields["open_quarters"] = _quarters(fields.pop("open_week"))
     return msgspec.json.encode(fields)
 
 
 def _quarters(week: str) -> list[int]:
     """The quarter-hours of the week that a mask holds."""
-    bits = bin(int(week or "0", 16))[:1:-1]
-    return [at for at, bit in enumerate(bits) if bit == "1"]
+    mask = int(week or "0", 16)
+    as_bytes = mask.to_bytes(-(-mask.bit_length() // 8), "little")
+    bits = np.unpackbits(np.frombuffer(as_bytes, np.uint8), bitorder="little")
+    quarters: list[int] = np.flatnonzero(bits).tolist()
+    return quarters
 
 
 def read(raw: msgspec.Raw) -> tuple[Document, Kept]:
@@ -164,29 +172,45 @@ _documents = msgspec.json.Decoder(Document)
 _kept = msgspec.json.Decoder(Kept)
 
 
-def _translated(text: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    if isinstance(text, str):
-        return text.translate(_plain)
-    return tuple(one.translate(_plain) for one in text)
+class _Reading(Struct, frozen=True):
+    """A text made plain, its Chinese runs with their characters apart, and the words in them."""
+
+    plain: str
+    runs: tuple[str, ...]
+    words: tuple[str, ...]
 
 
-def _parts(fields: dict[str, Any]) -> str:
-    runs: list[str] = []
-    words: dict[str, None] = {}
-    for text in _texts(fields):
-        for run in analysis.runs(analysis.fold(text)):
-            if run.han:
-                runs.append(" ".join(run.text))
-                words.update(dict.fromkeys(_words(run.text)))
-    return _APART.join([*dict.fromkeys(runs), *words])
+def _readings(given: str | tuple[str, ...]) -> tuple[str | tuple[str, ...], list[_Reading]]:
+    """A field made plain, and how its texts are read."""
+    if isinstance(given, str):
+        reading = _read(given)
+        return reading.plain, [reading]
+    readings = [_read(text) for text in given]
+    return tuple(reading.plain for reading in readings), readings
 
 
-def _texts(fields: dict[str, Any]) -> Iterable[str]:
-    for name in TEXTS:
-        if isinstance(fields[name], str):
-            yield fields[name]
-        else:
-            yield from fields[name]
+def _read(text: str) -> _Reading:
+    if text.isascii():
+        return _Reading(text, (), ())
+    return _known_reading(text) if len(text) <= analysis.SHORT else _reading(text)
+
+
+def _reading(text: str) -> _Reading:
+    plain = text.translate(_plain)
+    runs = [run.text for run in analysis.runs(analysis.fold(plain)) if run.han]
+    words = itertools.chain.from_iterable(map(_words, runs))
+    return _Reading(plain, tuple(map(" ".join, runs)), tuple(words))
+
+
+_known_reading = functools.lru_cache(maxsize=analysis.MANY)(_reading)
+
+
+def _parts(readings: Sequence[_Reading]) -> str:
+    runs, words = (
+        dict.fromkeys(itertools.chain.from_iterable(some))
+        for some in ([one.runs for one in readings], [one.words for one in readings])
+    )
+    return _APART.join([*runs, *words])
 
 
 def _words(run: str) -> Iterable[str]:
@@ -194,5 +218,10 @@ def _words(run: str) -> Iterable[str]:
     yield from (word for word in rjieba.cut_for_search(run, False) if len(word) > 2)
     for start in range(len(run) - 1):
         pair = run[start : start + 2]
-        if len(rjieba.cut(pair, False)) == 1:
+        if _is_word(pair):
             yield pair
+
+
+@functools.lru_cache(maxsize=16_384)
+def _is_word(pair: str) -> bool:
+    return len(rjieba.cut(pair, False)) == 1

@@ -116,7 +116,7 @@ def test_every_character_of_a_folded_text_has_an_origin(text: str) -> None:
 
 @given(st.text(max_size=40))
 def test_tokens_never_contain_spaces_and_folding_twice_changes_nothing(text: str) -> None:
-    tokens = analysis.tokens([text], wholes=[text])
+    tokens = analysis.tokens([text], wholes=[[text]])
     assert tokens.stream == " ".join(tokens.stream.split())
     again = [run.text for run in analysis.runs(analysis.fold(analysis.fold(text)))]
     assert again == [run.text for run in analysis.runs(analysis.fold(text))]
