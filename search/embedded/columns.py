@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from search.documents import Document
 
 Ints = NDArray[np.int64]
+Small = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from models import values
 from search import analysis, engine
 from search.documents import Document
-from search.embedded import marking, textindex
+from search.embedded import marking
 from search.embedded.columns import ABSENT, Bools, Columns, Ints
 from search.embedded.store import View
+from search.embedded.weighing import Weighing
 from search.engine import Hit, Page, Query, Scope
 
 Floats = NDArray[np.float64]
@@ -25,8 +26,8 @@ _FARTHEST = int(np.iinfo(np.int64).max)
 
 def find(view: View, query: Query, scope: Scope) -> Page:
     """One page of what matches the query within the scope."""
-    plan = view.plan(query.text, query.match)
-    slots, scores = _candidates(view, query, plan)
+    asked = analysis.ask(query.text)
+    slots, scores = _candidates(view, query, asked)
     visible = _visible(view.columns, slots, scope)
     slots, scores = slots[visible], scores[visible]
     filters = _filters(view.columns, slots, query)
@@ -34,7 +35,7 @@ def find(view: View, query: Query, scope: Scope) -> Page:
     facets = {str(name): _counts(view.columns, slots, filters, name) for name in query.facets}
     shown = _page(view.columns, slots[chosen], scores[chosen], query)
     return Page(
-        hits=_hits(view, shown, query, plan),
+        hits=_hits(view, shown, query, asked),
         total=len(chosen),
         total_capped=False,
         facets=facets,
@@ -43,10 +44,10 @@ def find(view: View, query: Query, scope: Scope) -> Page:
     )
 
 
-def _candidates(view: View, query: Query, plan: textindex.Plan) -> tuple[Ints, Ints]:
+def _candidates(view: View, query: Query, asked: analysis.Asked) -> tuple[Ints, Ints]:
     """Slots and scores of what the text finds; of everything if it asks for nothing."""
-    if plan.clause is not None:
-        return view.matches(query.text, query.match, plan.clause, plan)
+    if asked.words:
+        return view.scored(query.text, asked, query.match)
     slots = np.flatnonzero(view.columns.alive)
     return slots, np.zeros(len(slots), np.int64)
 
@@ -189,16 +190,17 @@ def smallest(keys: Sequence[Key], most: int) -> Ints:
     return kept[np.lexsort([key[kept] for key in reversed(keys)])]
 
 
-def _hits(view: View, slots: Ints, query: Query, plan: textindex.Plan) -> tuple[Hit, ...]:
+def _hits(view: View, slots: Ints, query: Query, asked: analysis.Asked) -> tuple[Hit, ...]:
     found = view.documents(slots.tolist())
     metres = [np.inf] * len(found)
     if query.near is not None:
         metres = _metres(view.columns, slots, query.near).tolist()
+    marks = Weighing(view.words, asked).marks() if query.highlight else None
     return tuple(
         Hit(
             document=document,
             distance_m=round(distance) if distance < np.inf else None,
-            highlights=marking.highlights(document, plan) if query.highlight else {},
+            highlights=marking.highlights(document, marks) if marks else {},
         )
         for document, distance in zip(found, metres, strict=True)
     )

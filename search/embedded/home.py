@@ -23,7 +23,7 @@ from search.documents import Document
 from search.embedded import textindex
 from search.engine import SearchUnavailable
 
-_FORMAT = "1"  # counts up when an index changes in a way that the rest of signature() misses
+_FORMAT = "2"  # counts up when an index changes in a way that the rest of signature() misses
 _STATE = "state.json"
 _PREFIX = "index-"
 

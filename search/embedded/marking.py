@@ -8,7 +8,7 @@ import unicodedata
 
 from search import analysis
 from search.documents import Document
-from search.embedded.textindex import Plan
+from search.embedded.weighing import Marks
 
 # Private characters stand for the marks while the text is escaped, so that no text can pass for
 # a mark; any that the text brings along are taken out first.
@@ -16,7 +16,7 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 _PRIVATE = re.compile(f"[{_OPEN}{_CLOSE}]")
 
 
-def highlights(document: Document, plan: Plan) -> dict[str, str]:
+def highlights(document: Document, marks: Marks) -> dict[str, str]:
     """The fields in which a word was found, escaped, each such word inside <em>."""
     texts = {
         "title_zh": document.title_zh,
@@ -27,16 +27,16 @@ def highlights(document: Document, plan: Plan) -> dict[str, str]:
         "description_zh": document.description_zh,
         "description_en": document.description_en,
     }
-    marked = {field: mark(text, plan) for field, text in texts.items() if text}
+    marked = {field: mark(text, marks) for field, text in texts.items() if text}
     return {field: text for field, text in marked.items() if text is not None}
 
 
-def mark(text: str, plan: Plan) -> str | None:
+def mark(text: str, marks: Marks) -> str | None:
     """The text, escaped and marked; None if nothing of the query is in it."""
     text = _PRIVATE.sub("", text)
     parts: list[str] = []
     done = 0
-    for start, end in _spans(text, plan):
+    for start, end in _spans(text, marks):
         parts += [text[done:start], _OPEN, text[start:end], _CLOSE]
         done = end
     if not parts:
@@ -45,9 +45,9 @@ def mark(text: str, plan: Plan) -> str | None:
     return escaped.replace(_OPEN, "<em>").replace(_CLOSE, "</em>")
 
 
-def _spans(text: str, plan: Plan) -> list[tuple[int, int]]:
+def _spans(text: str, marks: Marks) -> list[tuple[int, int]]:
     """What to mark, from left to right; what overlaps or touches becomes one."""
-    found = [span for run in analysis.runs(analysis.fold(text)) for span in _found(run, plan)]
+    found = [span for run in analysis.runs(analysis.fold(text)) for span in _found(run, marks)]
     if not found:
         return []
     origins = analysis.origins(text)
@@ -63,12 +63,12 @@ def _spans(text: str, plan: Plan) -> list[tuple[int, int]]:
     return spans
 
 
-def _found(run: analysis.Run, plan: Plan) -> list[tuple[int, int]]:
+def _found(run: analysis.Run, marks: Marks) -> list[tuple[int, int]]:
     """Where in the folded text this run has something to mark."""
     if run.han:
-        matches = ((word, re.finditer(f"(?={word})", run.text)) for word in plan.han)
+        matches = ((word, re.finditer(f"(?={word})", run.text)) for word in marks.han)
         places = sorted((at.start(), at.start() + len(word)) for word, ats in matches for at in ats)
         return [(run.start + first, run.start + last) for first, last in places]
-    if run.text in plan.words or run.text.startswith(plan.beginnings):
+    if run.text in marks.words or run.text.startswith(marks.beginnings):
         return [(run.start, run.start + len(run.text))]
     return []

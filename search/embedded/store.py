@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import tantivy
 
-from search import documents
+from search import analysis, documents
 from search.documents import Document
 from search.embedded import textindex
 from search.embedded.columns import Columns, Ints
-from search.embedded.memory import Found, Key, Memory
+from search.embedded.memory import Found, Key, Memory, pack
 from search.embedded.spelling import Vocabulary
+from search.embedded.textindex import Leaf
+from search.embedded.weighing import Weighing
 from search.engine import Delete, Failure, Match, Op, SearchUnavailable
 
 _HEAP_BYTES = 30_000_000
@@ -43,42 +44,62 @@ class View:
         self._searcher = searcher
         self._schema = schema
 
-    def plan(self, text: str, match: Match) -> textindex.Plan:
-        """How to find this text in this state of the index."""
-        return textindex.plan(self._schema, self.words, text, match)
+    def scored(self, text: str, asked: analysis.Asked, match: Match) -> tuple[Ints, Ints]:
+        """Slots and scores of all documents in which a text is found."""
+        key: Key = (text, match)
+        found = self.memory.get(key)
+        if found is None or found.stale:
+            weighing = Weighing(self.words, asked)
+            scores = weighing.scores(match, self._standing, len(self.columns.alive))
+            slots = np.flatnonzero(scores > 0)
+            found = Found(pack(slots), scores[slots])
+            self.memory.put(key, found)
+        return found.slots, found.scores.astype(np.int64)
 
-    def matches(
-        self, text: str, match: Match, clause: tantivy.Query, plan: textindex.Plan
-    ) -> tuple[Ints, Ints]:
-        """Slots and scores of all documents that meet the clause of the plan of this text."""
-        found = self.memory.get((text, match))
-        if found is None:
-            found = self._match(clause) if plan.first is None else self._beyond(plan.first, plan)
-        elif found.stale:
-            found = self._refresh(found, clause)
-        else:
-            return found.slots, found.scores
-        self.memory.put((text, match), found)
-        return found.slots, found.scores
+    def _standing(self, leaves: Sequence[Leaf]) -> list[Ints]:
+        """The slots where each of these stands."""
+        known = [self.memory.get(leaf) for leaf in leaves]
+        touched = self._touched(leaves, known)
+        return [
+            self._fetched(leaf) if found is None else self._refreshed(leaf, found, touched)
+            for leaf, found in zip(leaves, known, strict=True)
+        ]
 
-    def _beyond(self, first: tantivy.Query, plan: textindex.Plan) -> Found:
-        """What a text of several words finds. Its first word may find nearly everything, and has
-        probably been asked for before; of the others only what they add is fetched."""
-        key: Key = (plan.first_word, "first")
-        known = self.memory.get(key)
-        if known is None:
-            known = self._match(first)
-            self.memory.put(key, known)
-        elif known.stale:
-            known = self._refresh(known, first)
-            self.memory.put(key, known)
-        scores = np.zeros(len(self.columns.alive), np.int64)
-        scores[known.slots] = known.scores
-        if plan.more is not None:
-            more = self._match(plan.more)
-            scores[more.slots] = more.scores
-        slots = np.flatnonzero(scores)
-        return Found(slots, scores[slots])
+    def _touched(self, leaves: Sequence[Leaf], known: Sequence[Found | None]) -> frozenset[int]:
+        """Of the documents written since, those that have anything to do with these: mostly none,
+        and one question tells."""
+        aged = [(leaf, one.stale) for leaf, one in zip(leaves, known, strict=True) if one]
+        stale = frozenset().union(*(some for _, some in aged))
+        if not stale:
+            return stale
+        anything = textindex.any_of(textindex.clause(self._schema, leaf) for leaf, _ in aged)
+        with _reading():
+            written = textindex.both(anything, self._one_of(stale))
+            found = textindex.slots(self._searcher, written, len(stale))
+        return frozenset(found.tolist())
+
+    def _refreshed(self, leaf: Leaf, found: Found, touched: frozenset[int]) -> Ints:
+        slots = found.slots
+        if found.stale:
+            slots = slots[~np.isin(slots, list(found.stale))]
+            again = found.stale & touched
+            if again:
+                clause = textindex.both(textindex.clause(self._schema, leaf), self._one_of(again))
+                with _reading():
+                    more = textindex.slots(self._searcher, clause, len(again))
+                slots = np.union1d(slots, more)
+            self.memory.put(leaf, Found(pack(slots)))
+        return slots
+
+    def _fetched(self, leaf: Leaf) -> Ints:
+        with _reading():
+            most = textindex.most(self._searcher, leaf)
+            if not most:
+                return np.zeros(0, np.int64)
+            clause = textindex.clause(self._schema, leaf)
+            slots = textindex.slots(self._searcher, clause, most)
+        self.memory.put(leaf, Found(pack(slots)))
+        return slots
 
     def documents(self, slots: Sequence[int]) -> list[Document]:
         """The documents in these slots, in this order."""
@@ -95,27 +116,10 @@ class View:
         versions = self.columns.numbers["version"]
         return {id: int(versions[slot]) for id, slot in self.columns.slots.items()}
 
-    def _match(self, clause: tantivy.Query) -> Found:
-        most = max(1, self._searcher.num_docs)  # tantivy panics at a limit of 0
-        with _reading():
-            hits = self._searcher.search(clause, limit=most, count=False).hits
-        scores = np.fromiter(map(itemgetter(0), hits), np.float64, len(hits))
-        slots = self._searcher.fast_field_values("slot", [address for _, address in hits])
-        return Found(np.array(slots, np.int64), scores.astype(np.int64))
-
-    def _refresh(self, found: Found, clause: tantivy.Query) -> Found:
-        kept = ~np.isin(found.slots, list(found.stale))
-        fresh = self._match(textindex.both(clause, self._one_of(found.stale)))
-        return Found(
-            np.concatenate([found.slots[kept], fresh.slots]),
-            np.concatenate([found.scores[kept], fresh.scores]),
-        )
-
     def _one_of(self, slots: Iterable[int]) -> tantivy.Query:
         # One clause per slot: a single query over a set of terms is fifteen times slower.
         term = tantivy.Query.term_query
-        should = [(tantivy.Occur.Should, term(self._schema, "slot", slot)) for slot in slots]
-        return tantivy.Query.const_score_query(tantivy.Query.boolean_query(should), 0.0)
+        return textindex.any_of(term(self._schema, "slot", slot) for slot in slots)
 
 
 class Store:
