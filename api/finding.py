@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import FromQuery, QueryParameter, SkipValidation
 from msgspec import Struct
 
 from api import answers, asking, found, labels, language, shapes
@@ -40,7 +40,7 @@ class SearchController(Controller):
     async def search(
         self,
         request: StrictRequest,
-        engine: NamedDependency[index.SearchEngine],
+        engine: NamedDependency[SkipValidation[index.SearchEngine]],
         ledger: NamedDependency[queries.Ledger],
         q: Words = "",
         kind: Kinds = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import Controller, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import JSONBody, SkipValidation
 from msgspec import Meta, Struct
 
 from api.requests import StrictRequest
@@ -41,7 +41,7 @@ class TokenController(Controller):
     async def make(
         self,
         request: StrictRequest,
-        engine: NamedDependency[index.SearchEngine],
+        engine: NamedDependency[SkipValidation[index.SearchEngine]],
         data: JSONBody[TokenAsk],
     ) -> SearchTokenOut:
         """A token for 15 to 60 minutes that finds what the caller may see when it is made, and

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import QueryParameter, SkipValidation
 from msgspec import Struct
 
 from api import answers, labels, language, shapes
@@ -64,7 +64,7 @@ class SuggestionController(Controller):
     async def suggest(
         self,
         request: StrictRequest,
-        engine: NamedDependency[index.SearchEngine],
+        engine: NamedDependency[SkipValidation[index.SearchEngine]],
         q: Typed,
         kind: Kinds = None,
         limit: Many = 8,

@@ -162,7 +162,9 @@ def _quarters(week: str) -> list[int]:
 def read(raw: msgspec.Raw) -> tuple[Document, Kept]:
     """The document of a hit, as it was given to `entry` but for its places. Refuses (MsgspecError)
     foreign ones."""
-    document, kept = _documents.decode(raw), _kept.decode(raw)
+    document, kept = _documents.decode(raw), _NOTHING
+    if b'"original"' in bytes(raw) or b'"_formatted"' in bytes(raw):
+        kept = _kept.decode(raw)
     if kept.original:
         document = structs.replace(document, **kept.original)
     return document, kept
@@ -170,6 +172,7 @@ def read(raw: msgspec.Raw) -> tuple[Document, Kept]:
 
 _documents = msgspec.json.Decoder(Document)
 _kept = msgspec.json.Decoder(Kept)
+_NOTHING = Kept()
 
 
 class _Reading(Struct, frozen=True):

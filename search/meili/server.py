@@ -8,6 +8,7 @@ is synchronous and its objects are not safe in threads, so each call makes one a
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -33,7 +34,9 @@ WAIT_S = 600.0  # for one task to end, those before it included
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.2
 # The server closes idle connections after 5 s; one that is being closed must not be used again.
 _LIMITS = httpx.Limits(max_connections=32, keepalive_expiry=2.0)
-_TIMEOUT = httpx.Timeout(UPLOAD_S, connect=2.0, pool=2.0)
+_TIMEOUTS = {"timeout": httpx.Timeout(UPLOAD_S, connect=2.0, pool=2.0).as_dict()}
+_JSON = {"Content-Type": "application/json"}
+_LINES = {"Content-Type": "application/x-ndjson"}
 # It has no time for us now; any other answer shows that it is well.
 _BUSY = (429, 500, 502, 503, 504)
 
@@ -80,18 +83,18 @@ class Server:
             raise SearchUnavailable("MEILI_URL must look like http://host:7700")
         # Compressed answers come in several small packets, of which TCP holds the last one back
         # for 40 ms.
-        headers = {"Accept-Encoding": "identity"}
+        self._headers = {"Accept-Encoding": "identity"}
         if key:
-            headers["Authorization"] = f"Bearer {key}"
+            self._headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.AsyncClient(
-            base_url=address,
-            headers=headers,
-            timeout=_TIMEOUT,
             # Without TLS there is nothing to verify, and the certificates need not be read.
             transport=AiohttpTransport(verify=address.scheme == "https", limits=_LIMITS),
         )
         self._url, self._key = str(address).rstrip("/"), key
         self._breaker = Breaker()
+        # A request is put together here, and its few addresses once: the client would read the
+        # address and mix the headers anew for each.
+        self._address = functools.lru_cache(64)(lambda path: httpx.URL(self._url + path))
 
     @property
     def closed(self) -> bool:
@@ -139,7 +142,7 @@ class Server:
     ) -> T:
         """The answer to a request with a JSON body, decoded as this type."""
         content = None if body is None else msgspec.json.encode(body)
-        answer = await self._call(method, path, content, "application/json", CALL_S, parameters)
+        answer = await self._call(method, path, content, _JSON, CALL_S, parameters)
         return _decoded(kind, answer)
 
     async def queue(self, method: str, path: str, body: object = None) -> int:
@@ -149,7 +152,7 @@ class Server:
     async def upload(self, path: str, documents: Sequence[bytes]) -> int:
         """Puts JSON documents on the server's queue; answers their task."""
         content = b"\n".join(documents)
-        answer = await self._call("POST", path, content, "application/x-ndjson", UPLOAD_S, {})
+        answer = await self._call("POST", path, content, _LINES, UPLOAD_S, {})
         return _decoded(_Queued, answer).task
 
     async def outcome(self, task: int) -> Trouble | None:
@@ -186,17 +189,22 @@ class Server:
         method: str,
         path: str,
         content: bytes | None,
-        content_type: str,
+        content_type: dict[str, str],
         seconds: float,
         parameters: dict[str, Any],
     ) -> bytes:
         self._check()
-        headers = {"Content-Type": content_type} if content is not None else {}
         try:
             async with asyncio.timeout(seconds):
-                answer = await self._client.request(
-                    method, path, content=content, headers=headers, params=parameters
+                request = httpx.Request(
+                    method,
+                    self._address(path),
+                    headers=self._headers | (content_type if content is not None else {}),
+                    content=content,
+                    params=parameters or None,
+                    extensions=_TIMEOUTS,
                 )
+                answer = await self._client.send(request)
         except (httpx.HTTPError, aiohttp.ClientError, TimeoutError) as error:
             self._breaker.failed()
             reason = str(error) or type(error).__name__
