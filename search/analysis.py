@@ -107,11 +107,13 @@ def fold(text: str) -> str:
     return text.translate(_folding)
 
 
-class _Read(Struct, frozen=True):
-    """What one text brings to a field: tokens, Latin words, words of the dictionary, all words."""
+class Read(Struct, frozen=True):
+    """What one text brings to a field: its tokens, Latin words and Chinese runs, the words of the
+    dictionary in these, and all of it together."""
 
     stream: str
     latin: tuple[str, ...]
+    han: tuple[str, ...]
     dictionary: tuple[str, ...]
     joined: str
 
@@ -119,20 +121,21 @@ class _Read(Struct, frozen=True):
 def tokens(texts: Iterable[str], wholes: Iterable[Iterable[str]]) -> Tokens:
     """The tokens of one field. `wholes` are what a query must equal to match it completely: each
     is one text, or several in a row."""
-    read = [_read(text) for text in texts]
-    stream = [one.stream for one in read]
+    readings = [read(text) for text in texts]
+    stream = [one.stream for one in readings]
     stream.append(GAP)
-    stream += sorted(set(itertools.chain.from_iterable([one.dictionary for one in read])))
+    stream += sorted(set(itertools.chain.from_iterable([one.dictionary for one in readings])))
     stream += [mark for some in wholes if (mark := whole(*some))]
-    latin = itertools.chain.from_iterable([one.latin for one in read])
+    latin = itertools.chain.from_iterable([one.latin for one in readings])
     return Tokens(" ".join(stream), frozenset(latin))
 
 
-def _read(text: str) -> _Read:
+def read(text: str) -> Read:
+    """One text, read; remembered if it is short."""
     return _known(text) if len(text) <= SHORT else _anew(text)
 
 
-def _anew(text: str) -> _Read:
+def _anew(text: str) -> Read:
     stream, latin, dictionary = [GAP], [], []
     found = list(runs(fold(text)))
     for run in found:
@@ -142,8 +145,13 @@ def _anew(text: str) -> _Read:
         else:
             stream.append(run.text)
             latin.append(run.text)
-    words = tuple(WORD_MARK + word for word in dictionary if len(word) > 1)
-    return _Read(" ".join(stream), tuple(latin), words, _BETWEEN.join([run.text for run in found]))
+    return Read(
+        stream=" ".join(stream),
+        latin=tuple(latin),
+        han=tuple(run.text for run in found if run.han),
+        dictionary=tuple(WORD_MARK + word for word in dictionary if len(word) > 1),
+        joined=_BETWEEN.join([run.text for run in found]),
+    )
 
 
 _known = functools.lru_cache(maxsize=MANY)(_anew)
@@ -192,7 +200,7 @@ def is_han(token: str) -> bool:
 def whole(*texts: str) -> str:
     """The one token that stands for a complete text, which may come in parts; empty if there is
     nothing to search in it."""
-    joined = _BETWEEN.join(filter(None, [_read(text).joined for text in texts]))
+    joined = _BETWEEN.join(filter(None, [read(text).joined for text in texts]))
     return f"{WHOLE_MARK}{joined[:_MAX_WHOLE]}" if joined else ""
 
 

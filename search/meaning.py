@@ -66,7 +66,7 @@ def _spelt(word: str, documents: Iterable[Document]) -> str | None:
     if len(word) < _SHORTEST:
         return None
     limit = 1 if len(word) < spelling.ONE_TYPO else 2 if len(word) < spelling.TWO_TYPOS else 3
-    seen = Counter(run.text for run in _runs(documents) if not run.han)
+    seen = Counter(other for read in _read(documents) for other in read.latin)
     near = []
     for other, times in seen.items():
         if other.startswith(word):
@@ -81,11 +81,9 @@ def _instead(word: str, documents: Iterable[Document]) -> str | None:
     """The Chinese word that sounds like this one, or nearly looks like it; None if this one is
     there."""
     seen: Counter[str] = Counter()
-    for run in _runs(documents):
-        if run.han:
-            seen.update(
-                run.text[at : at + len(word)] for at in range(len(run.text) - len(word) + 1)
-            )
+    for read in _read(documents):
+        for run in read.han:
+            seen.update(run[at : at + len(word)] for at in range(len(run) - len(word) + 1))
     if word in seen or len(word) < 2:
         return None
     sound = pinyin.read(word)
@@ -102,8 +100,8 @@ def _instead(word: str, documents: Iterable[Document]) -> str | None:
     return min(near)[2] if near else None
 
 
-def _runs(documents: Iterable[Document]) -> Iterable[analysis.Run]:
+def _read(documents: Iterable[Document]) -> Iterable[analysis.Read]:
     for document in {document.id: document for document in documents}.values():
         texts = (document.title_zh, document.title_en, *document.service_names)
         for text in (*texts, document.community_name):
-            yield from analysis.runs(analysis.fold(text))
+            yield analysis.read(text)
