@@ -12,15 +12,12 @@ import secrets
 import time
 from typing import Any
 
-import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors, limits
+from api import errors, limits, logs
 from api.requests import StrictRequest
 from models import accounts
-
-log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}\Z")
 # JSON is for programs: nothing in it may be run, framed, guessed at, or told to other sites. An
@@ -107,14 +104,13 @@ class _Passing:
     def note(self) -> None:
         """The line in the log: never the address itself, whose query is what somebody wrote."""
         method: str = self._scope["method"]  # type: ignore[typeddict-item]  # HTTP only
-        log.info(
-            "request",
-            request_id=self._id,
-            method=method if method in _METHODS else "other",
-            route=self._scope.get("path_template") or "none",
-            status=self._status,
-            ms=round((time.perf_counter() - self._began) * 1000, 2),
-            caller=_kind(self._scope.get("user")),
+        logs.request(
+            self._id,
+            method if method in _METHODS else "other",
+            self._scope.get("path_template") or "none",
+            self._status,
+            round((time.perf_counter() - self._began) * 1000, 2),
+            _kind(self._scope.get("user")),
         )
 
 
