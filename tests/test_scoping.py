@@ -73,7 +73,6 @@ UNRESTRICTED = {
 # Calls of those from handlers: what makes each of them right.
 HANDED_ON = {
     ("audit.list_acts", "audit.browse"): "with the condition of the caller's visibility",
-    ("auth._caller", "accounts.caller_of"): "who is calling",
     ("auth._caller", "accounts.caller_of_key"): "who is calling",
     ("keys.make", "accounts.holder"): "the caller's own roles",
     ("roles._require_grant", "accounts.holder"): "the caller's own roles",
