@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated
 
 from litestar import Controller, Response, get, post, put
@@ -309,7 +310,7 @@ async def _partners_of(
     return {offering.partner_id for offering in found}
 
 
-def _decides(request: StrictRequest, lineage: list[uuid.UUID]) -> bool:
+def _decides(request: StrictRequest, lineage: Sequence[uuid.UUID]) -> bool:
     is_decider = request.user.places_as(accounts.DECIDERS).intersection(lineage)
     return request.user.is_operator or bool(is_decider)
 

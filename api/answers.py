@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar import Request, Response
+from litestar.types import Receive, Scope, Send
 
 from api import paging
 from models import answers, engine, errors
@@ -18,6 +19,39 @@ T = TypeVar("T")
 _KEY = re.compile(r"^[\x21-\x7e]{1,200}\Z")
 # What an answer depends on beside its address; caches between us and the caller must know.
 _VARY = "Accept-Language, Authorization"
+
+
+class Ready(Response[bytes]):
+    """An answer whose body is bytes already, sent as it is: the framework would look at all of it
+    once more. None of ours sets cookies, or does anything afterwards."""
+
+    def to_asgi_response(self, *_: Any, status_code: int | None = None, **__: Any) -> Any:
+        """What sends it; `status_code` is the handler's own."""
+        status = self.status_code or status_code or 200
+        headers = [
+            (name.lower().encode(), text.encode("latin-1")) for name, text in self.headers.items()
+        ]
+        if status != 304:
+            kind = str(self.media_type)
+            if kind.startswith("text/"):
+                kind += "; charset=utf-8"
+            headers.append((b"content-type", kind.encode()))
+            headers.append((b"content-length", b"%d" % len(self.content)))
+        return _Sent(status, headers, self.content)
+
+
+class _Sent:
+    """The two messages of an answer."""
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self._status, self._headers, self._body = status, headers, body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        await send(
+            {"type": "http.response.start", "status": self._status, "headers": self._headers}
+        )
+        await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 
 def fields_of(record: type[msgspec.Struct], wanted: str | None) -> frozenset[str] | None:
@@ -74,8 +108,8 @@ def text(
     headers = {"ETag": tag, "Vary": _VARY, "Cache-Control": "private, no-cache"}
     known = request.headers.get("if-none-match", "")
     if tag in (item.strip().removeprefix("W/") for item in known.split(",")) or known == "*":
-        return Response(content=b"", status_code=304, headers=headers, media_type=media_type)
-    return Response(content=body, status_code=status, headers=headers, media_type=media_type)
+        return Ready(content=b"", status_code=304, headers=headers, media_type=media_type)
+    return Ready(content=body, status_code=status, headers=headers, media_type=media_type)
 
 
 def listed(
@@ -177,7 +211,7 @@ def _made(value: T, location: Callable[[T], str] | None, status: int) -> Respons
         headers["ETag"] = etag(version)
     return cast(
         Response[T],
-        Response(
+        Ready(
             content=msgspec.json.encode(value),
             status_code=status,
             headers=headers,

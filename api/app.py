@@ -52,6 +52,7 @@ from api import (
     roles,
     saving,
     search_tokens,
+    shared,
     spaces,
     suggesting,
     tasks,
@@ -135,8 +136,7 @@ def create_app(options: settings.Settings) -> Litestar:
             "ledger": Provide(_ledger, sync_to_thread=False),
         },
         middleware=[auth.Identify(), *([limits.Meter(limiter)] if limiter else [])],
-        guards=[auth.within_scopes],
-        before_request=requests.known_query,
+        before_request=auth.before,
         exception_handlers=errors.HANDLERS,
         request_class=requests.StrictRequest,
         request_max_body_size=MAX_BODY,
@@ -146,7 +146,7 @@ def create_app(options: settings.Settings) -> Litestar:
         logging_config=None,
         cors_config=_cors(options),
     )
-    app.asgi_handler = edge.Edge(app.asgi_handler, limiter, numbers)
+    app.asgi_handler = edge.Edge(shared.Shared(app.asgi_handler), limiter, numbers)
     if options.trusted_proxies:
         app.asgi_handler = ProxyHeadersMiddleware(  # type: ignore[assignment]  # ASGI, by its types
             app.asgi_handler,  # type: ignore[arg-type]
@@ -164,6 +164,8 @@ async def running(app: Litestar) -> AsyncIterator[None]:
         await database.start()
         open_things.push_async_callback(database.close)
         engine.use(database)
+        # Where others write, too, what this process has read may be old by now.
+        database.changes.keep = database.dialect == "sqlite" or options.workers == 1
         app.state.ledger = queries.Ledger()
         app.state.engine = index.open_engine(
             options.data / "index", options.meili_url, options.meili_key, _phones(options)

@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Awaitable
 from typing import Any
 
+from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api import requests
 from api.requests import StrictRequest
 from models import accounts, audit, errors
 
@@ -104,13 +106,18 @@ def challenge(error: str = "") -> dict[str, str]:
     return {"WWW-Authenticate": f'Bearer error="{error}"' if error else "Bearer"}
 
 
-async def within_scopes(
-    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
-) -> None:
-    """Guard of the whole application: a service key does what its scopes say, and no more."""
-    scopes = connection.scope["user"].scopes
-    if scopes is None:
-        return
+async def before(request: Request[Any, Any, Any]) -> Response[None] | None:
+    """Before each handler: what a service key may not, and what no handler knows, is refused.
+
+    Not a guard: for each of those the framework copies the whole handler.
+    """
+    if request.user.scopes is not None:
+        _within_scopes(request.route_handler, request.user.scopes)
+    return await requests.known_query(request)
+
+
+def _within_scopes(handler: BaseRouteHandler, scopes: tuple[accounts.KeyScope, ...]) -> None:
+    """A service key does what its scopes say, and no more."""
     tags = handler.resolve_tags() if isinstance(handler, HTTPRouteHandler) else []
     if not tags or tags[0] in _FOR_ALL:
         return

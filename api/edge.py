@@ -12,15 +12,12 @@ import secrets
 import time
 from typing import Any
 
-import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors, limits, metrics
+from api import errors, limits, logs, metrics
 from api.requests import StrictRequest
 from models import accounts
-
-log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}\Z")
 # JSON is for programs: nothing in it may be run, framed, guessed at, or told to other sites. An
@@ -114,14 +111,13 @@ class _Passing:
         route = self._scope.get("path_template") or "none"
         seconds = time.perf_counter() - self._began
         numbers.count(method, route, self._status, seconds)
-        log.info(
-            "request",
-            request_id=self._id,
-            method=method,
-            route=route,
-            status=self._status,
-            ms=round(seconds * 1000, 2),
-            caller=_kind(self._scope.get("user")),
+        logs.request(
+            self._id,
+            method,
+            route,
+            self._status,
+            round(seconds * 1000, 2),
+            _kind(self._scope.get("user")),
         )
 
 

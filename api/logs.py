@@ -7,6 +7,7 @@ a library logs is where it logged it, without the text.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import re
 import sys
@@ -45,6 +46,24 @@ _ROOT = Path(__file__).parent.parent
 _OURS = tuple(f"{_ROOT / folder}/" for folder in ("api", "models", "search"))
 
 Event = MutableMapping[str, Any]
+_encode = msgspec.json.Encoder().encode
+
+
+class _Request(msgspec.Struct, kw_only=True):
+    """The line of a request: there is one for each, so it goes past the list it is made after."""
+
+    timestamp: str
+    level: str = "info"
+    event: str = "request"
+    request_id: str
+    method: str
+    route: str
+    status: int
+    ms: float
+    caller: str
+
+
+_is_json = False
 
 
 class _Stderr:
@@ -61,8 +80,10 @@ def configure(terminal: bool | None = None) -> None:
 
     JSON, a line each; on a terminal, for people.
     """
+    global _is_json
     if terminal is None:
         terminal = sys.stderr.isatty()
+    _is_json = not terminal
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -77,6 +98,32 @@ def configure(terminal: bool | None = None) -> None:
     root = logging.getLogger()
     if not any(isinstance(handler, _Libraries) for handler in root.handlers):
         root.addHandler(_Libraries())
+
+
+def request(request_id: str, method: str, route: str, status: int, ms: float, caller: str) -> None:
+    """The line of a request. Every value is one of ours, or was looked at before."""
+    if _is_json:
+        now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
+        line = _Request(
+            timestamp=now,
+            request_id=request_id,
+            method=method,
+            route=route,
+            status=status,
+            ms=ms,
+            caller=caller,
+        )
+        sys.stderr.write(_encode(line).decode() + "\n")
+        return
+    structlog.get_logger().info(
+        "request",
+        request_id=request_id,
+        method=method,
+        route=route,
+        status=status,
+        ms=ms,
+        caller=caller,
+    )
 
 
 def _json(_: Any, __: str, event: Event) -> str:

@@ -45,13 +45,17 @@ class Planner(Loop):
         """Begin. On SQLite nobody else can be at work: what was running was cut off."""
         if engine.current().dialect == "sqlite":
             await plans.interrupt_all()
-        outbox.listeners.add(self._bell.set)
+        outbox.listeners.add(self._ring)
         await super().start()
 
     async def stop(self) -> None:
         """Stop at once; a plan under way waits for the next start."""
-        outbox.listeners.discard(self._bell.set)
+        outbox.listeners.discard(self._ring)
         await super().stop()
+
+    def _ring(self, topic: str) -> None:
+        if topic == plans.TOPIC:
+            self._bell.set()
 
     async def run(self) -> None:
         """Make one plan after the other until cancelled."""

@@ -74,13 +74,16 @@ class Worker(Loop):
     async def start(self) -> None:
         """Begin: first a full index where there is none, then every change as it comes, and once a
         night a comparison of all of it with the database."""
-        outbox.listeners.add(self._bell.set)
+        outbox.listeners.add(self._ring)
         await super().start()
 
     async def stop(self) -> None:
         """Stop between two batches; what is left in the outbox is carried at the next start."""
-        outbox.listeners.discard(self._bell.set)
+        outbox.listeners.discard(self._ring)
         await super().stop()
+
+    def _ring(self, _: str) -> None:
+        self._bell.set()
 
     async def run(self) -> None:
         """Work until cancelled. Trouble with the index or the database only makes it wait."""

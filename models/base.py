@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Protocol, TypeVar
@@ -100,6 +101,23 @@ async def update(table: type[Table], record: Versioned, columns: dict[str, Any])
     )
     if not changed:
         raise errors.Refusal("stale")
+
+
+async def insert(table: type[Table], row: dict[str, Any]) -> dict[str, Any]:
+    """Write one row, of which every column is given, and answer it as it was written."""
+    (made,) = await engine.fetch(_inserting(table, tuple(row)), *row.values())
+    return made
+
+
+@functools.cache
+def _inserting(table: type[Table], names: tuple[str, ...]) -> str:
+    columns = {column._meta.db_column_name for column in table._meta.columns}
+    if columns != set(names):
+        raise TypeError(f"{table._meta.tablename}: {columns.symmetric_difference(names)}")
+    return (
+        f"INSERT INTO {table._meta.tablename} ({', '.join(names)})"
+        f" VALUES ({placeholders(len(names))}) RETURNING *"
+    )
 
 
 async def refer(field: str, table: type[Table], subject: uuid.UUID) -> None:

@@ -342,9 +342,9 @@ def disclose(
         changes[name] = tuple(disclose(part, level, own=own) for part in getattr(record, name))
     for name in _withheld(kind, level):
         changes |= _instead(record, name, at)
-    for holder, name in _MASKED:
+    for name in () if own else _masked(kind):
         phone = changes.get(name, getattr(record, name, UNSET))
-        if holder == kind.__name__ and not own and isinstance(phone, str):
+        if isinstance(phone, str):
             changes[name] = mask(phone)
     return structs.replace(record, **changes) if changes else record  # type: ignore[type-var]
 
@@ -420,6 +420,11 @@ def _withheld(kind: type, level: Level) -> tuple[str, ...]:
         for name in kind.__struct_fields__  # type: ignore[attr-defined]
         if LEVELS.index(field_level(kind, name)) > allowed
     )
+
+
+@functools.cache
+def _masked(kind: type) -> tuple[str, ...]:
+    return tuple(name for holder, name in _MASKED if holder == kind.__name__)
 
 
 @functools.cache

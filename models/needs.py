@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, json, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 from piccolo.columns import UUID, BigInt, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 from models import accounts, base, disclosure, engine, errors, outbox, services, values
-from models.places import Place, public_places
+from models.places import Place, located, public_places
 
 # Everybody sees what a community asks for.
 PUBLIC = "status = 'open'"
@@ -199,28 +200,28 @@ async def post(draft: NeedDraft, posted_by: uuid.UUID) -> NeedRecord:
         raise errors.refuse_field("consent", "consent_required")
     draft = await complete(draft)
     moment, need_id = base.now(), base.new_id()
-    at_home = draft.beneficiary != "community"
-    public = await public_places([draft.place_id])
+    public = draft.place_id
+    if draft.beneficiary != "community":
+        public = (await public_places([draft.place_id]))[draft.place_id]
+    row = {
+        "id": need_id,
+        "place": draft.place_id,
+        "public_place": public,
+        "posted_by": posted_by,
+        "service_type": draft.service_type,
+        "beneficiary": draft.beneficiary,
+        "version": 1,
+        "created_at": moment,
+        "updated_at": moment,
+        **columns(draft),
+    }
     async with engine.unit_of_work() as work:
-        await Need.insert(
-            Need(
-                id=need_id,
-                place=draft.place_id,
-                public_place=public[draft.place_id] if at_home else draft.place_id,
-                posted_by=posted_by,
-                service_type=draft.service_type,
-                beneficiary=draft.beneficiary,
-                version=1,
-                created_at=moment,
-                updated_at=moment,
-                **columns(draft),
-            )
-        )
+        made = await base.insert(Need, row)
         agreed = await _record(need_id, draft, posted_by)
         await outbox.append(
             work, "need.changed", need_id, place=draft.place_id, action="need.posted", **agreed
         )
-        return await read(need_id)
+        return shape(made)
 
 
 async def _record(
@@ -282,13 +283,13 @@ async def withdraw_consent(need: NeedRecord) -> ConsentRecord:
 async def complete(draft: NeedDraft) -> NeedDraft:
     """Check what a draft refers to, and take the place's location when it names none."""
     await services.refer("service_type", (draft.service_type,))
-    rows = await engine.fetch("SELECT lat_e6, lon_e6 FROM place WHERE id = $1", draft.place_id)
-    if not rows:
+    place = await located(draft.place_id)
+    if place is None:
         raise errors.refuse_field(
             "place_id", "unknown_reference", what="place", value=str(draft.place_id)
         )
     if draft.location is None:
-        draft.location = values.point(rows[0]["lat_e6"], rows[0]["lon_e6"])
+        draft.location = place.location
     if draft.radius_m is not None and draft.location is None:
         raise errors.refuse_field("location", "required")
     return draft
@@ -442,25 +443,38 @@ def as_draft(need: NeedRecord) -> dict[str, Any]:
 
 def shape(row: dict[str, Any]) -> NeedRecord:
     """A row of `need` as a record."""
-    budget = row["budget_amount"] is not None and {
-        "amount": row["budget_amount"],
-        "currency": row["budget_currency"],
-        "per": row["budget_per"],
-    }
-    return base.record(
-        {
-            **row,
-            "place_id": row["place"],
-            "title": {"zh": row["title_zh"], "en": row["title_en"]},
-            "description": {"zh": row["description_zh"], "en": row["description_en"]},
-            "location": values.point(row["lat_e6"], row["lon_e6"]),
-            "min_coverage": row["min_coverage_bp"] / 10_000,
-            "budget": budget or None,
-            "windows": json.decode(row["windows"]),
-            "slots": json.decode(row["slots"]),
-        },
-        NeedRecord,
+    price = (row["budget_amount"], row["budget_currency"], row["budget_per"])
+    return NeedRecord(
+        id=base.as_id(row["id"]),
+        service_type=row["service_type"],
+        place_id=base.as_id(row["place"]),
+        title=values.Bilingual(row["title_zh"], row["title_en"]),
+        description=values.BilingualProse(row["description_zh"], row["description_en"]),
+        location=values.point(row["lat_e6"], row["lon_e6"]),
+        radius_m=row["radius_m"],
+        beneficiary=row["beneficiary"],
+        beneficiaries=row["beneficiaries"],
+        priority=row["priority"],
+        windows=_windows(row["windows"]),
+        min_coverage=row["min_coverage_bp"] / 10_000,
+        budget=None if price[0] is None else values.Price(*price),
+        slots=_slots(row["slots"]),
+        status=row["status"],
+        version=row["version"],
+        created_at=base.moment(row["created_at"]),
+        updated_at=base.moment(row["updated_at"]),
     )
+
+
+# Many needs have the same times and ask for the same; what comes out is never changed.
+@functools.lru_cache(maxsize=4096)
+def _windows(text: str) -> tuple[values.Window, ...]:
+    return base.unpack(text, tuple[values.Window, ...])
+
+
+@functools.lru_cache(maxsize=4096)
+def _slots(text: str) -> tuple[values.Slot, ...]:
+    return base.unpack(text, tuple[values.Slot, ...])
 
 
 def columns(draft: NeedDraft) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the process before the commit: appending only asks for the worker to be woken af
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import uuid
 from collections.abc import Callable, Iterable
 
@@ -18,8 +19,8 @@ from models import audit, base, engine
 
 _MAX_DETAIL = 1000
 
-# Called after each commit that appended a row. The worker of this process puts itself here.
-listeners: set[Callable[[], None]] = set()
+# Called after each commit that appended a row, with its topic. Who works on them puts itself here.
+listeners: set[Callable[[str], None]] = set()
 
 
 class Outbox(Table):
@@ -75,7 +76,7 @@ async def announce(work: engine.Work, topic: str, subject: uuid.UUID) -> None:
         subject,
         base.now(),
     )
-    work.after_commit(_wake)
+    work.after_commit(functools.partial(_wake, topic))
 
 
 async def bury(subject: uuid.UUID, topic: str, detail: str) -> None:
@@ -130,6 +131,6 @@ async def revive() -> int:
     return len(dead)
 
 
-def _wake() -> None:
+def _wake(topic: str) -> None:
     for listener in tuple(listeners):
-        listener()
+        listener(topic)

@@ -85,6 +85,12 @@ class PlaceChange(Struct, forbid_unknown_fields=True, kw_only=True):
             values.check_zone(self.timezone)
 
 
+class Located(Struct, frozen=True):
+    """Where a place says that it is, if it does."""
+
+    location: values.Point | None
+
+
 class PlaceRecord(Struct, kw_only=True):
     """A place as it is read. `location` is its centroid unless one was given."""
 
@@ -195,12 +201,30 @@ async def browse(
     return [shape(row) for row in rows]
 
 
-async def ancestors(place_id: uuid.UUID) -> list[uuid.UUID]:
+_lineages: engine.Memo[tuple[uuid.UUID, ...]] = engine.Memo(("place_closure",), 10_000)
+_locations: engine.Memo[Located] = engine.Memo(("place",), 10_000)
+
+
+async def ancestors(place_id: uuid.UUID) -> tuple[uuid.UUID, ...]:
     """The place itself and everything above it, nearest first."""
-    rows = await engine.fetch(
+    return await engine.kept(_lineages, place_id, lambda: _lineage(place_id)) or ()
+
+
+async def _lineage(place_id: uuid.UUID) -> tuple[uuid.UUID, ...] | None:
+    rows = await engine.rows(
         "SELECT ancestor FROM place_closure WHERE descendant = $1 ORDER BY depth", place_id
     )
-    return [base.as_id(row["ancestor"]) for row in rows]
+    return tuple(base.as_id(ancestor) for (ancestor,) in rows) or None
+
+
+async def located(place_id: uuid.UUID) -> Located | None:
+    """Where a place says that it is; None if there is no such place."""
+    return await engine.kept(_locations, place_id, lambda: _location(place_id))
+
+
+async def _location(place_id: uuid.UUID) -> Located | None:
+    rows = await engine.rows("SELECT lat_e6, lon_e6 FROM place WHERE id = $1", place_id)
+    return Located(values.point(*rows[0])) if rows else None
 
 
 async def public_places(place_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:

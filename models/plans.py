@@ -31,6 +31,9 @@ COLUMNS = (
     " time_limit_s, attempts, version, input_digest, failure, created_at, started_at, finished_at"
 )
 
+# What the outbox calls a plan that was asked for, or has come further.
+TOPIC = "plan.changed"
+
 
 class Plan(Table):
     """A plan from its question to its answer. `worker` holds it until `lease_until`."""
@@ -157,9 +160,7 @@ async def ask(draft: PlanDraft, asked_by: uuid.UUID) -> PlanRecord:
                 updated_at=moment,
             )
         )
-        await outbox.append(
-            work, "plan.changed", plan_id, place=draft.place_id, action="plan.asked"
-        )
+        await outbox.append(work, TOPIC, plan_id, place=draft.place_id, action="plan.asked")
         return await read(plan_id)
 
 
@@ -245,9 +246,7 @@ async def cancel(plan: PlanRecord) -> PlanRecord:
         if not gone:
             has = (await read(plan.id)).status
             raise errors.Refusal("wrong_state", has=has, needed=" | ".join(_WAITING))
-        await outbox.append(
-            work, "plan.changed", plan.id, place=plan.place_id, action="plan.cancelled"
-        )
+        await outbox.append(work, TOPIC, plan.id, place=plan.place_id, action="plan.cancelled")
         return await read(plan.id)
 
 
@@ -356,7 +355,7 @@ async def _end(plan: PlanRecord, worker: uuid.UUID, action: str, **columns: Any)
             *where.args,
         )
         if rows:
-            await outbox.append(work, "plan.changed", plan.id, place=plan.place_id, action=action)
+            await outbox.append(work, TOPIC, plan.id, place=plan.place_id, action=action)
     return bool(rows)
 
 

@@ -92,16 +92,19 @@ async def refer(field: str, slugs: tuple[str, ...]) -> list[ServiceTypeRecord]:
     """The named service types, in the order given. Refuses an unknown one, naming the field."""
     if not slugs:
         return []
-    rows = await engine.fetch(
-        f"SELECT * FROM service_type WHERE slug IN ({base.placeholders(len(slugs))})",
-        *slugs,
-    )
-    known = {row["slug"]: _shape(row) for row in rows}
+    known = await engine.kept(_taxonomy, None, _by_slug) or {}
     for position, slug in enumerate(slugs):
         if slug not in known:
             place = f"{field}[{position}]" if field.endswith("s") else field
             raise errors.refuse_field(place, "unknown_reference", what="service type", value=slug)
     return [known[slug] for slug in slugs]
+
+
+_taxonomy: engine.Memo[dict[str, ServiceTypeRecord]] = engine.Memo(("service_type",), 1)
+
+
+async def _by_slug() -> dict[str, ServiceTypeRecord]:
+    return {service.slug: service for service in await every()}
 
 
 def _shape(row: dict[str, Any]) -> ServiceTypeRecord:

@@ -30,13 +30,22 @@ def started(
 @contextlib.contextmanager
 def running(command: Sequence[str], *, env: dict[str, str], **options: Any) -> Iterator[str]:
     """The same for a command that says where it is in its first line."""
+    with process(command, env=env, **options) as (at, _):
+        yield at
+
+
+@contextlib.contextmanager
+def process(
+    command: Sequence[str], *, env: dict[str, str], **options: Any
+) -> Iterator[tuple[str, int]]:
+    """The same, with the number of the process."""
     env = {"PORT": "0", **env}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, **options) as server:
         try:
             assert server.stdout
             found = re.search(r"http://\S+", server.stdout.readline())
             assert found, "the server said no address"
-            yield found[0]
+            yield found[0], server.pid
             server.terminate()
             assert server.wait(timeout=GRACE_S) == 0
         finally:

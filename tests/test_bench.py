@@ -18,9 +18,14 @@ ROOT = Path(__file__).parent.parent
         ("bundles --sizes 400 --engines sqlite --needs 12", "quality"),
         ("plans --sizes 200 --seconds 1", "20 x"),
         ("search --documents 150 --queries 12", "the same over a static endpoint"),
+        ("sqlite --needs 200 --rounds 1 --seconds 0.1", "x stock"),
+        (
+            "api --needs 200 --offerings 50 --rounds 1 --seconds 0.1 --only get create 304",
+            "answer the same JSON",
+        ),
         ("races --callers 30 --http 10 --kills 1 --engines sqlite", "0 lost, doubled"),
     ],
-    ids=["scores", "bundles", "plans", "search", "accepts and kills"],
+    ids=["scores", "bundles", "plans", "search", "SQLite", "the API", "accepts and kills"],
 )
 def test_a_benchmark_prints_its_table(arguments: str, says: str) -> None:
     name, *given = arguments.split()

@@ -17,7 +17,7 @@ from tests import scoping
 UNRESTRICTED = {
     "finds out who is calling and what their roles allow": """
         accounts.callers.holder accounts.callers.acting accounts.keys.caller_of_key
-        accounts.sessions.caller_of accounts.roles._held accounts.roles.end_lent_by
+        accounts.sessions._signed accounts.roles._held accounts.roles.end_lent_by
         accounts.people._standpoints accounts.invitations.newcomer accounts.limits.sweep
         accounts.operators.keep_one feeds.reader feeds._serving""",
     "asks whether something is there, and tells nothing else of it": """
@@ -73,7 +73,6 @@ UNRESTRICTED = {
 # Calls of those from handlers: what makes each of them right.
 HANDED_ON = {
     ("audit.list_acts", "audit.browse"): "with the condition of the caller's visibility",
-    ("auth._caller", "accounts.caller_of"): "who is calling",
     ("auth._caller", "accounts.caller_of_key"): "who is calling",
     ("keys.make", "accounts.holder"): "the caller's own roles",
     ("roles._require_grant", "accounts.holder"): "the caller's own roles",

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from models import base, engine, errors
+from models import places as tree
 
 RoleName = Literal[
     "resident",
@@ -156,6 +157,9 @@ async def inside(sees: Visibility, places: Iterable[uuid.UUID]) -> frozenset[uui
     asked = sorted(set(places))
     if not asked or not sees.places or sees.roughly:
         return frozenset()
+    if len(asked) == 1:
+        above = await tree.ancestors(asked[0])
+        return frozenset(asked) if sees.places.intersection(above) else frozenset()
     where = base.Where()
     where.add(f"descendant IN ({where.values(asked)})")
     where.add(f"ancestor IN ({where.values(sorted(sees.places))})")

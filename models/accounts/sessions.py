@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from models import audit, base, engine, errors
 from models.accounts import limits, logins, passwords
-from models.accounts.callers import LIVE, Caller, RoleGrant
+from models.accounts.callers import Caller, RoleGrant
 from models.accounts.tables import Token
 
 # An answer can be lost on its way: for so long the same refresh token renews once more.
@@ -24,6 +24,30 @@ class Session(Struct, frozen=True):
     refresh_token: str
     expires_in: int
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - RFC 6750's name of the scheme
+
+
+class _Held(Struct, frozen=True):
+    """A role that holds, or will."""
+
+    role: RoleGrant
+    valid_from: dt.datetime
+    valid_to: dt.datetime | None
+
+    def holds(self, moment: dt.datetime) -> bool:
+        """The rule of `LIVE`."""
+        return self.valid_from <= moment and (self.valid_to is None or self.valid_to > moment)
+
+
+class _Signed(Struct, frozen=True):
+    """Whom a token stands for: whatever the time is, so that it may be kept for a while."""
+
+    account: uuid.UUID
+    expires_at: dt.datetime
+    roles: tuple[_Held, ...]
+
+    def at(self, moment: dt.datetime) -> Caller:
+        """The caller with the roles that hold at that moment."""
+        return Caller(self.account, tuple(held.role for held in self.roles if held.holds(moment)))
 
 
 async def sign_in(
@@ -138,24 +162,38 @@ async def hold(account: uuid.UUID, password_hash: str | None = None) -> bool:
 
 
 _CALLER = (
-    "SELECT t.account, r.name, r.place, r.partner FROM token t"
-    " JOIN account a ON a.id = t.account AND a.status = 'active'"
-    f" LEFT JOIN role r ON r.account = t.account AND {LIVE.format('$2')}"
-    " WHERE t.token_hash = $1 AND t.kind = 'access' AND t.expires_at > $2"
+    "SELECT t.account, t.expires_at, r.name, r.place, r.partner, r.valid_from, r.valid_to"
+    " FROM token t JOIN account a ON a.id = t.account AND a.status = 'active'"
+    " LEFT JOIN role r ON r.account = t.account AND (r.valid_to IS NULL OR r.valid_to > $2)"
+    " WHERE t.token_hash = $1 AND t.kind = 'access'"
 )
+# Whoever signs out, is banned or loses a role writes one of these.
+_callers: engine.Memo[_Signed] = engine.Memo(("token", "account", "role"), 10_000)
 
 
 async def caller_of(token: str) -> Caller | None:
     """The caller behind an access token, with the roles that hold now; None if it is not valid."""
-    rows = await engine.rows(_CALLER, passwords.digest(token), base.now())
+    digest, moment = passwords.digest(token), base.now()
+    signed = await engine.kept(_callers, digest, lambda: _signed(digest, moment))
+    if signed is None or signed.expires_at <= moment:
+        return None
+    return signed.at(moment)
+
+
+async def _signed(digest: str, moment: dt.datetime) -> _Signed | None:
+    rows = await engine.rows(_CALLER, digest, moment)
     if not rows:
         return None
     roles = tuple(
-        RoleGrant(name, place and base.as_id(place), partner and base.as_id(partner))
-        for _, name, place, partner in rows
+        _Held(
+            RoleGrant(name, place and base.as_id(place), partner and base.as_id(partner)),
+            base.moment(valid_from),
+            valid_to and base.moment(valid_to),
+        )
+        for _, _, name, place, partner, valid_from, valid_to in rows
         if name
     )
-    return Caller(base.as_id(rows[0][0]), roles)
+    return _Signed(base.as_id(rows[0][0]), base.moment(rows[0][1]), roles)
 
 
 async def _issue(

@@ -33,13 +33,14 @@ Tables need no `db=`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from piccolo.table import Table
 
-from models.engine import bulk
+from models.engine import bulk, changes
 from models.engine.bulk import Load
+from models.engine.changes import Memo
 from models.engine.errors import (
     CONFLICTS,
     PASSING,
@@ -60,6 +61,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Engine",
     "Load",
+    "Memo",
     "Postgres",
     "SQLite",
     "TransactionFailed",
@@ -70,6 +72,7 @@ __all__ = [
     "execute",
     "fetch",
     "in_transaction",
+    "kept",
     "open_engine",
     "rows",
     "unit_of_work",
@@ -77,6 +80,7 @@ __all__ = [
 ]
 
 Engine = SQLite | Postgres
+V = TypeVar("V")
 
 _current: Engine | None = None
 
@@ -101,8 +105,10 @@ def use(engine: Engine) -> None:
     """Makes `engine` the current one of this process, for every Piccolo table there is."""
     global _current
     _current = engine
-    for table in _tables(Table):
+    tables = list(_tables(Table))
+    for table in tables:
         table._meta.db = engine
+    changes.learn(tables)
 
 
 def current() -> Engine:
@@ -135,6 +141,16 @@ def execute(sql: str, *args: Any) -> Awaitable[None]:
 def copy(loads: Sequence[bulk.Load]) -> Awaitable[None]:
     """Very many rows at once, on the current engine: see `bulk.copy`."""
     return bulk.copy(current(), loads)
+
+
+async def kept(memo: Memo[V], key: Hashable, read: Callable[[], Awaitable[V | None]]) -> V | None:
+    """What `read` answers, or what it answered before if none of the memo's tables was written
+    since. In a unit of work, and where other processes write, it is always read."""
+    known = current().changes
+    if not known.keep or current().current_transaction.get() is not None:
+        return await read()
+    value = memo.find(known, key)
+    return await memo.read(known, key, read) if value is None else value
 
 
 def in_transaction() -> bool:

@@ -26,6 +26,13 @@ async def copy(target: SQLite | Postgres, loads: Sequence[Load]) -> None:
     """
     if joined(target) is not None:
         raise RuntimeError("copy() is a transaction of its own")
+    try:
+        await _copy(target, loads)
+    finally:
+        target.changes.note(table for table, _, _ in loads)
+
+
+async def _copy(target: SQLite | Postgres, loads: Sequence[Load]) -> None:
     if isinstance(target, Postgres):
         async with target.require_pool().acquire() as connection, connection.transaction():
             for table, columns, rows in loads:

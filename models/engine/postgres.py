@@ -10,6 +10,7 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 from piccolo.engine.postgres import PostgresEngine
 from piccolo.querystring import QueryString
 
+from models.engine import changes
 from models.engine.errors import DatabaseBusy, DatabaseClosed, DatabaseUnavailable
 from models.engine.work import UnitOfWork, Work, joined
 
@@ -47,6 +48,7 @@ class Postgres(PostgresEngine):
 
     def __init__(self, url: str, *, pool_size: int = POOL_SIZE) -> None:
         super().__init__(config={"dsn": url, "server_settings": _SETTINGS, "timeout": CONNECT_S})
+        self.changes = changes.Changes()
         self._pool_size = pool_size
         self._finishing: set[asyncio.Task[None]] = set()
 
@@ -104,16 +106,26 @@ class Postgres(PostgresEngine):
 
     async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
         sql, args = querystring.compile_string(engine_type="postgres")
-        return await (self._run if in_pool else self._run_in_new_connection)(sql, args)
+        return await (self._run if in_pool else self._run_alone)(sql, args)
 
     async def run_ddl(self, ddl: str, in_pool: bool = True) -> Any:
-        return await (self._run if in_pool else self._run_in_new_connection)(ddl, ())
+        return await (self._run if in_pool else self._run_alone)(ddl, ())
+
+    async def _run_alone(self, sql: str, args: Sequence[Any]) -> Any:
+        """For Piccolo's `run_sync`, which runs a loop of its own in another thread."""
+        try:
+            return await self._run_in_new_connection(sql, args)
+        finally:
+            self.changes.note(changes.EVERYTHING)
 
     def transaction(self, *_args: Any, **_options: Any) -> UnitOfWork:  # type: ignore[override]
         """Piccolo's own transactions (migrations, `atomic`) are units of work, too."""
         return UnitOfWork(self)
 
     async def _run(self, sql: str, args: Sequence[Any]) -> Any:
+        seen = changes.reading.get()
+        if seen is not None:
+            seen |= changes.mentioned(sql)
         work = joined(self)
         if work is not None:
             return await work.statement(sql, args)
@@ -122,6 +134,8 @@ class Postgres(PostgresEngine):
         try:
             return await _fetch(connection, sql, args)
         finally:
+            if written := changes.written(sql):
+                self.changes.note(written)
             await pool.release(connection)
 
     def connections(self) -> tuple[int, int]:
@@ -187,6 +201,8 @@ class PostgresWork(Work):
             if problem is None:
                 raise _unavailable("PostgreSQL was lost during COMMIT", lost) from lost
         finally:
+            # Also when it failed: a COMMIT whose answer was lost may have been carried out.
+            self._engine.changes.note(self._written)
             await self._pool.release(self.connection)
         if problem is None:
             self._committed()
@@ -194,6 +210,9 @@ class PostgresWork(Work):
 
 async def _acquire(pool: asyncpg.Pool) -> Any:
     try:
+        if pool.get_idle_size():
+            # The usual case, in which there is nothing to wait for.
+            return await pool.acquire()
         async with asyncio.timeout(ACQUIRE_S):
             return await pool.acquire()
     except TimeoutError as problem:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from piccolo.engine.sqlite import SQLiteEngine
 from piccolo.querystring import QueryString
 
-from models.engine import readers
+from models.engine import changes, readers
 from models.engine.errors import DatabaseClosed, DatabaseUnavailable
 from models.engine.lockfile import LockFile
 from models.engine.readers import Readers, Result
@@ -56,6 +56,7 @@ class SQLite(SQLiteEngine):
 
     def __init__(self, path: str | Path, *, exclusive: bool = True) -> None:
         super().__init__(path=str(path))
+        self.changes = changes.Changes()
         self._exclusive = exclusive
         self._lock: LockFile | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,7 +89,7 @@ class SQLite(SQLiteEngine):
                 raise DatabaseUnavailable(
                     f"cannot use the SQLite file {path}: {problem}"
                 ) from problem
-            self._writer = Writer(writing, self._loop)
+            self._writer = Writer(writing, self._loop, self.changes)
             undo.pop_all()
 
     async def close(self) -> None:
@@ -142,6 +143,9 @@ class SQLite(SQLiteEngine):
 
     async def _run(self, sql: str, args: Sequence[Any]) -> Result:
         await self._let_others_run()
+        seen = changes.reading.get()
+        if seen is not None:
+            seen |= changes.mentioned(sql)
         work = joined(self)
         if work is not None:
             result: Result = await work.statement(sql, args)
@@ -159,6 +163,7 @@ class SQLite(SQLiteEngine):
             return readers.run(connection, sql, args)
         finally:
             connection.close()
+            self.changes.note(changes.EVERYTHING)
 
     def _opened(self, part: Part | None) -> Part:
         if part is None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from models.engine import changes
 from models.engine.errors import TransactionFailed
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Work(abc.ABC):
         self._context: contextvars.Context | None = None
         self._savepoints = 0
         self._failed: BaseException | None = None
+        self._written: set[str] = set()
 
     def after_commit(self, callback: Callable[[], object]) -> None:
         """Calls `callback` once the rows are safe, in the order asked for; never on rollback.
@@ -71,6 +73,8 @@ class Work(abc.ABC):
         """Runs one statement inside the transaction; a failure dooms the whole transaction."""
         if self._failed is not None:
             raise TransactionFailed(_doomed(self._failed)) from self._failed
+        # Before it is sent: one that is cut off may have been carried out.
+        self._written |= changes.written(sql)
         try:
             return await self._send(sql, args)
         except BaseException as problem:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from models.engine import readers
+from models.engine import changes, readers
 from models.engine.errors import DatabaseClosed
 from models.engine.threads import Call, Threads
 from models.engine.work import Work
@@ -36,8 +36,14 @@ BUSY_MS = 5000
 class Writer:
     """The one connection that writes, and the queue in front of it."""
 
-    def __init__(self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        loop: asyncio.AbstractEventLoop,
+        changed: changes.Changes,
+    ) -> None:
         self._loop = loop
+        self._changed = changed
         self._connection = connection
         # Another process holding the file is waited for on the thread, never on the loop.
         connection.execute("PRAGMA busy_timeout = 0")
@@ -118,6 +124,8 @@ class Writer:
     def _settle(
         self, group: list[tuple[WriterWork, asyncio.Future[None]]], problem: BaseException | None
     ) -> None:
+        for work, _ in group:
+            self._changed.note(work._written)
         for work, safe in group:
             if problem is None:
                 work._committed()

@@ -1,0 +1,155 @@
+"""Which tables have been written, so that what was read of them may be kept until they are.
+
+Every statement of the program goes through an engine, and each unit of work tells here, before
+anybody hears that it is committed, which tables it may have written. So whoever reads after a write
+was acknowledged never gets what was kept from before it. That holds in one process: another one's
+writes are not told, which is why nothing is kept unless `keep` says that this process serves alone,
+and even then no longer than KEPT_S (a command that is run beside the server writes, too).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextvars import ContextVar
+from typing import Generic, TypeVar
+
+from piccolo.table import Table
+
+V = TypeVar("V")
+KEPT_S = 1.0
+# The tables that are read from here on, for whoever put a set in it.
+reading: ContextVar[set[str] | None] = ContextVar("reading", default=None)
+
+EVERYTHING = frozenset({"*"})
+_NOTHING: frozenset[str] = frozenset()
+_TARGETS = re.compile(
+    r"\b(INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM)\s+"
+    r'"?(\w+)"?',
+    re.IGNORECASE,
+)
+# What may begin a statement that writes nothing but its targets.
+_KNOWN = re.compile(
+    r"[\s(]*(SELECT|VALUES|WITH|INSERT|REPLACE|UPDATE|DELETE|SAVEPOINT|RELEASE|ROLLBACK|EXPLAIN"
+    r"|SET\s+LOCAL)\b",
+    re.IGNORECASE,
+)
+_WORDS = re.compile(r"\w+")
+
+
+class Changes:
+    """Counts the writes of one engine, and when each table had its last one."""
+
+    def __init__(self) -> None:
+        self.keep = False
+        self._count = 0
+        self._last: dict[str, int] = {}
+
+    def moment(self) -> int:
+        """Now, to be asked for before reading what is to be kept."""
+        return self._count
+
+    def note(self, tables: Iterable[str]) -> None:
+        """These may have been written."""
+        self._count += 1
+        for table in tables:
+            self._last[table] = self._count
+
+    def since(self, moment: int, tables: Iterable[str]) -> bool:
+        """Whether one of these may have been written after that moment."""
+        if moment == self._count:
+            return False
+        last = self._last.get
+        return last("*", 0) > moment or any(last(table, 0) > moment for table in tables)
+
+
+class Memo(Generic[V]):
+    """Keeps up to `most` values that are read from some tables alone, until one is written.
+
+    What is kept is shared: never change it. None is not kept, so that asking for what is not there
+    pushes nothing out.
+    """
+
+    def __init__(self, tables: Iterable[str], most: int) -> None:
+        self._tables, self._most = frozenset(tables), most
+        self._kept: OrderedDict[Hashable, tuple[Changes, int, float, V]] = OrderedDict()
+
+    def find(self, changes: Changes, key: Hashable) -> V | None:
+        """What is kept and still holds."""
+        entry = self._kept.get(key)
+        if entry is None:
+            return None
+        kept_for, moment, until, value = entry
+        if kept_for is not changes or until < time.monotonic():
+            return None
+        if changes.since(moment, self._tables):
+            return None
+        self._kept.move_to_end(key)
+        seen = reading.get()
+        if seen is not None:
+            seen |= self._tables
+        return value
+
+    async def read(
+        self, changes: Changes, key: Hashable, read: Callable[[], Awaitable[V | None]]
+    ) -> V | None:
+        """Read it anew and keep it. Never in a unit of work, which sees what is not committed."""
+        moment = changes.moment()
+        value = await read()
+        if value is not None:
+            self._kept[key] = (changes, moment, time.monotonic() + KEPT_S, value)
+            self._kept.move_to_end(key)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return value
+
+
+def learn(tables: Iterable[type[Table]]) -> None:
+    """These are the tables there are, and which of them refer to which."""
+    _names.clear()
+    _referring.clear()
+    for table in tables:
+        name = table._meta.tablename
+        _names.add(name)
+        for column in table._meta.foreign_key_columns:
+            target = column._foreign_key_meta.resolved_references._meta.tablename
+            _referring.setdefault(target, set()).add(name)
+    written.cache_clear()
+    mentioned.cache_clear()
+
+
+_names: set[str] = set()
+# By table, those with a foreign key to it.
+_referring: dict[str, set[str]] = {}
+
+
+@functools.lru_cache(maxsize=4096)
+def written(sql: str) -> frozenset[str]:
+    """The tables that a statement may write, those included whose rows go with a deleted row; `*`
+    for a statement of another kind, which may do anything."""
+    if not _KNOWN.match(sql):
+        return EVERYTHING
+    found: set[str] = set()
+    for verb, table in _TARGETS.findall(sql):
+        found |= below(table.lower()) if verb[0] in "Dd" else {table.lower()}
+    return frozenset(found) if found else _NOTHING
+
+
+@functools.lru_cache(maxsize=4096)
+def mentioned(sql: str) -> frozenset[str]:
+    """The tables that a statement may read: every one whose name is in it."""
+    return frozenset(_WORDS.findall(sql.lower())) & _names
+
+
+def below(table: str) -> frozenset[str]:
+    """A table and every other whose rows may be deleted with its rows."""
+    found, waiting = {table}, [table]
+    while waiting:
+        for other in _referring.get(waiting.pop(), ()):
+            if other not in found:
+                found.add(other)
+                waiting.append(other)
+    return frozenset(found)
