@@ -9,7 +9,7 @@ from tests import meilisearch_process
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that only hands tests out to others needs nothing of the program."""
-    if not config.getoption("numprocesses"):
+    if not config.getoption("numprocesses") or config.getoption("collectonly"):
         config.pluginmanager.import_plugin("tests.fixtures")
 
 
