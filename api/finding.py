@@ -129,6 +129,12 @@ class _Finding(Struct, frozen=True):
             exact, more = await hours.restricted(self.target, exact, self.scope, moment)
             capped = capped or more
         page = await self.target.search(exact, self.scope)
+        facets = page.facets
+        if query.kinds == documents.OFFERED and "kind" in facets:
+            # Nobody asked for these kinds, so no others are told that would come without them.
+            counted = facets["kind"].items()
+            offered = {str(kind): n for kind, n in counted if kind in documents.OFFERED}
+            facets = facets | {"kind": offered}
         other = None
         if query.page == 1:
             other = await meaning.did_you_mean(self.target, exact, self.scope, page.total)
@@ -136,8 +142,8 @@ class _Finding(Struct, frozen=True):
             [found.hit(hit, self.tongue) for hit in page.hits],
             page.total,
             page.total_capped or capped,
-            page.facets,
-            await labels.of(page.facets, self.tongue),
+            facets,
+            await labels.of(facets, self.tongue),
             page.page,
             page.pages,
             round(await sync.lag(), 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import tempfile
 import uuid
@@ -15,6 +16,7 @@ from msgspec import Struct
 from api import logs
 from models import base, engine, migrate
 from tests import clocks, databases, meilisearch, memory, postgres, towns
+from tests.api import contract
 
 # As the program logs, so do the tests.
 logs.configure(terminal=False)
@@ -78,6 +80,10 @@ async def templates(
     ):
         async with databases.in_use(engine.open_engine(url)):
             made[kind, "settled"] = Template(where, await towns.settle())
+    contract.current()
+    # Hundreds of thousands of objects that stay: the collector is not to look at them each time.
+    gc.collect()
+    gc.freeze()
     return made
 
 

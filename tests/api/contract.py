@@ -57,8 +57,14 @@ async def keep(response: httpx.Response) -> None:
 @functools.cache
 def validator(schema: str) -> jsonschema_rs.Draft202012Validator:
     """Validates against a schema of the document (JSON), which may refer to its components."""
-    whole = json.loads(schema) | {"components": current()["components"]}
-    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+    whole = json.loads(schema.replace('"#/components/', '"urn:openapi#/components/'))
+    return jsonschema_rs.Draft202012Validator(whole, registry=_components(), validate_formats=True)
+
+
+@functools.cache
+def _components() -> jsonschema_rs.Registry:
+    """Read once: every validator would have a copy of it otherwise."""
+    return jsonschema_rs.Registry([("urn:openapi", {"components": current()["components"]})])
 
 
 def resolved(part: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from models import (
 )
 from models.demo import citizens, city
 from search import engine as index
-from search import sync
+from search import names, sync
 from tests.models.test_demo.days import TODAY
 
 OFFICIAL = citizens.Official(uuid.UUID(int=7), dt.datetime(2026, 11, 22, tzinfo=dt.UTC))
@@ -137,7 +137,9 @@ async def test_what_is_written_is_what_the_verbs_would_write(
     assert len(below) > 100
     # The index has all of it once it is built, and no change waits to be carried there.
     target = index.open_engine(tmp_path / "index")
-    assert await sync.rebuild(target) == 500 + len(posted)
+    ((districts,),) = await engine.rows("SELECT count(*) FROM place WHERE kind <> 'building'")
+    named = districts + len(await names.service_types())
+    assert await sync.rebuild(target) == 500 + len(posted) + named
     assert await sync.lag() == 0
     await target.close()
     with pytest.raises(errors.Refusal):
