@@ -170,6 +170,20 @@ async def a_town(
         yield opened
 
 
+@contextlib.asynccontextmanager
+async def a_searching_town(
+    server: meilisearch.Server, templates: dict[tuple[str, str], Template], directory: Path
+) -> AsyncIterator[towns.Town]:
+    """The whole application on SQLite, searching on a server; the file stays in the directory."""
+    template = templates["sqlite", "settled"]
+    assert template.setting
+    shutil.copy(template.where, directory / "test.sqlite")
+    url = f"sqlite:///{directory / 'test.sqlite'}"
+    more = {"MEILI_URL": server.url, "MEILI_KEY": await server.key()}
+    async with towns.running_town(url, directory, template.setting, **more) as opened:
+        yield opened
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> clocks.Clock:
     """Time stands still, and passes when the test says so."""

@@ -140,12 +140,10 @@ async def busy_town(
     tmp_path: Path,
 ) -> AsyncIterator[Town]:
     """A town with limits: 12 reads, 2 writes, 3 searches and 1 sign-in a minute."""
-    template = templates[request.param, "settled"]
-    assert template.setting
-    async with (
-        fixtures.copied(request.param, template, postgres_server) as url,
-        towns.running_town(url, tmp_path, template.setting, RATE_LIMIT="0.01") as opened,
-    ):
+    more = {"RATE_LIMIT": "0.01"}
+    async with fixtures.a_town(
+        request.param, templates, postgres_server, tmp_path, **more
+    ) as opened:
         yield opened
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -51,12 +50,7 @@ async def on_a_server(
     tmp_path: Path,
 ) -> AsyncIterator[Town]:
     """The application on SQLite, searching on that server."""
-    template = templates["sqlite", "settled"]
-    assert template.setting
-    shutil.copy(template.where, tmp_path / "test.sqlite")
-    url = f"sqlite:///{tmp_path / 'test.sqlite'}"
-    more = {"MEILI_URL": server.url, "MEILI_KEY": await server.key()}
-    async with towns.running_town(url, tmp_path, template.setting, **more) as town:
+    async with fixtures.a_searching_town(server, templates, tmp_path) as town:
         yield town
 
 

@@ -7,7 +7,6 @@ that the database and the index agree.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from models import base
 from search import sync
-from tests import fixtures, meilisearch, towns, worlds
+from tests import fixtures, meilisearch, worlds
 from tests.clocks import Clock
 from tests.towns import Town
 from tests.worlds import World
@@ -41,18 +40,8 @@ async def served_town(
     tmp_path: Path,
 ) -> AsyncIterator[Town]:
     """The application on SQLite, searching on a Meilisearch server."""
-    template = templates["sqlite", "settled"]
-    assert template.setting
-    shutil.copy(template.where, tmp_path / "test.sqlite")
     with meilisearch.own_server(request.param) as server:
-        key = await server.key()
-        async with towns.running_town(
-            f"sqlite:///{tmp_path / 'test.sqlite'}",
-            tmp_path,
-            template.setting,
-            MEILI_URL=server.url,
-            MEILI_KEY=key,
-        ) as opened:
+        async with fixtures.a_searching_town(server, templates, tmp_path) as opened:
             yield opened
 
 
