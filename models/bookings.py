@@ -29,8 +29,6 @@ LIVE = "b.status IN ('held', 'confirmed')"
 AHEAD, LONGEST = dt.timedelta(days=366), dt.timedelta(days=31)
 # So many times that are in the way are named.
 _NAMED = 5
-# Rows of one INSERT: PostgreSQL takes 32,767 parameters.
-_AT_ONCE = 1_000
 _MINUTE = dt.timedelta(minutes=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # What a record has of a booking `b` and its offering `o`.
@@ -155,26 +153,32 @@ async def take(
             there = await taken_of([offering.id], *span, moment)
             _refuse_taken(offering, asked, there.get(str(offering.id), []))
             made = [base.new_id() for _ in asked]
+            shared = {
+                "offering": offering.id,
+                "place": offering.place_id,
+                "need": None,
+                "commitment": None,
+                "booked_for": None,
+                "series": None,
+                "unit": unit if offering.kind in WHOLE else None,
+                "status": "held" if until else "confirmed",
+                "held_until": until,
+                "version": 1,
+                "created_at": moment,
+                "updated_at": moment,
+                **columns,
+            }
             rows = [
-                Booking(
-                    id=identity,
-                    offering=offering.id,
-                    place=offering.place_id,
-                    unit=unit if offering.kind in WHOLE else None,
-                    starts=time.starts,
-                    ends=time.ends,
-                    quantity=time.quantity,
-                    status="held" if until else "confirmed",
-                    held_until=until,
-                    version=1,
-                    created_at=moment,
-                    updated_at=moment,
-                    **columns,
-                )
+                {
+                    "id": identity,
+                    "starts": time.starts,
+                    "ends": time.ends,
+                    "quantity": time.quantity,
+                    **shared,
+                }
                 for identity, time in zip(made, asked, strict=True)
             ]
-            for at in range(0, len(rows), _AT_ONCE):
-                await Booking.insert(*rows[at : at + _AT_ONCE])
+            await base.insert_all(Booking, rows)
             return made
     except engine.CONFLICTS:
         # The lock makes this unheard of; the constraint is there for whoever goes round it.

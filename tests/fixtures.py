@@ -10,14 +10,22 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from msgspec import Struct
 
 from api import logs
 from models import base, engine, migrate
+from search import engine as search
+from search import sync
 from tests import clocks, databases, meilisearch, memory, postgres, towns
 from tests.api import contract
 
+# A busy machine makes no test wrong.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 # As the program logs, so do the tests.
 logs.configure(terminal=False)
 
@@ -51,10 +59,12 @@ def meili_server(request: pytest.FixtureRequest) -> meilisearch.Server:
 
 
 class Template(Struct):
-    """A database to copy: migrated only, or with the setting of `tests/towns.py`."""
+    """A database to copy: migrated only, or with the setting of `tests/towns.py` and the embedded
+    engine's index of it."""
 
     where: str
     setting: towns.Setting | None
+    index: Path | None = None
 
 
 @pytest.fixture(scope="session")
@@ -79,12 +89,23 @@ async def templates(
         ("postgres", "settled", postgres_server.url("settled")),
     ):
         async with databases.in_use(engine.open_engine(url)):
-            made[kind, "settled"] = Template(where, await towns.settle())
+            setting, index = await towns.settle(), directory / kind
+            await _index(index)
+            made[kind, "settled"] = Template(where, setting, index)
     contract.current()
     # Hundreds of thousands of objects that stay: the collector is not to look at them each time.
     gc.collect()
     gc.freeze()
     return made
+
+
+async def _index(directory: Path) -> None:
+    """Carry the database in use to an index of its own."""
+    target = search.open_engine(directory)
+    await sync.rebuild(target)
+    while await sync.drain(target):
+        pass
+    await target.close()
 
 
 @contextlib.asynccontextmanager
@@ -163,6 +184,8 @@ async def a_town(
     """The whole application on a copy of the setting, on `sqlite` or `postgres`."""
     template = templates[kind, "settled"]
     assert template.setting
+    assert template.index
+    shutil.copytree(template.index, directory / "data" / "index")
     async with (
         copied(kind, template, server) as url,
         towns.running_town(url, directory, template.setting, **environment) as opened,

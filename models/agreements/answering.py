@@ -14,8 +14,6 @@ from models.agreements.records import AgreementRecord, StepDraft
 from models.agreements.steps import Actor, Held
 from models.agreements.tables import Intake, Occurrence
 
-# Rows of one INSERT: PostgreSQL takes 32,767 parameters.
-_AT_ONCE = 1_000
 # Of these a beneficiary takes a place.
 _SERVES = ("service", "goods")
 
@@ -220,19 +218,18 @@ async def _book(held: Held, gives: list[dict[str, Any]], actor: Actor) -> list[t
 async def _plan(held: Held, when: list[tuple[int, int]]) -> None:
     """One occurrence for each time at which anybody is asked for; shifts that touch are one."""
     rows = [
-        Occurrence(
-            id=base.new_id(),
-            agreement=held.id,
-            starts=starts,
-            ends=ends,
-            status="planned",
-            version=1,
-            updated_at=held.moment,
-        )
+        {
+            "id": base.new_id(),
+            "agreement": held.id,
+            "starts": starts,
+            "ends": ends,
+            "status": "planned",
+            "version": 1,
+            "updated_at": held.moment,
+        }
         for starts, ends in joined(when)
     ]
-    for at in range(0, len(rows), _AT_ONCE):
-        await Occurrence.insert(*rows[at : at + _AT_ONCE])
+    await base.insert_all(Occurrence, rows)
 
 
 def _offering(one: dict[str, Any]) -> str:

@@ -53,14 +53,16 @@ class Postgres(PostgresEngine):
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Opens the pool; refuses with DatabaseUnavailable, in one line, when that fails."""
+        """Opens the pool with one connection; the others are opened when they are first needed, and
+        stay. Refuses with DatabaseUnavailable, in one line, when that fails."""
         if self.pool is not None:
             return
         try:
             self.pool = await asyncpg.create_pool(
                 **self.config,
-                min_size=self._pool_size,
+                min_size=1,
                 max_size=self._pool_size,
+                max_inactive_connection_lifetime=0,
                 reset=_no_reset,
             )
         except ValueError:

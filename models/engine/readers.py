@@ -32,7 +32,7 @@ def run(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> Result
 
 
 class Readers:
-    """One connection on the loop and `threads` on threads of their own, all read-only."""
+    """One connection on the loop and up to `threads` on threads of their own, all read-only."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Readers:
         # A lock is waited for on a thread, never on the loop.
         self._quick.execute("PRAGMA busy_timeout = 0")
         self._quick.set_progress_handler(self._overdue, STEPS)
-        self._threads = Threads("sqlite-reader", [connect() for _ in range(threads)], loop)
+        self._threads = Threads("sqlite-reader", threads, connect, loop)
         self._deadline = 0.0
         self._strikes: dict[str, int] = {}
         self._open = True

@@ -13,20 +13,24 @@ Call = Callable[[Any], Any]
 
 
 class Threads:
-    """As many threads as there are `tools` (SQLite connections); each lends its tool to calls.
+    """So many threads; each makes a tool (a SQLite connection) for its first call, and lends it to
+    all of its calls.
 
     Calls run in the order they were handed in; with one thread that order is a guarantee.
     """
 
-    def __init__(self, name: str, tools: list[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, name: str, count: int, make: Callable[[], Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._loop = loop
         self._calls: queue.SimpleQueue[tuple[Call, asyncio.Future[Any]] | None] = (
             queue.SimpleQueue()
         )
-        self._ended = [loop.create_future() for _ in tools]
+        self._make = make
+        self._ended = [loop.create_future() for _ in range(count)]
         self._threads = [
-            threading.Thread(target=self._run, args=(tool, ended), name=name, daemon=True)
-            for tool, ended in zip(tools, self._ended, strict=True)
+            threading.Thread(target=self._run, args=(ended,), name=name, daemon=True)
+            for ended in self._ended
         ]
         for thread in self._threads:
             thread.start()
@@ -45,7 +49,8 @@ class Threads:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, tool: Any, ended: asyncio.Future[None]) -> None:
+    def _run(self, ended: asyncio.Future[None]) -> None:
+        tool: Any = None
         while (item := self._calls.get()) is not None:
             call, done = item
             if done.cancelled():
@@ -53,12 +58,15 @@ class Threads:
             result: Any = None
             problem: Exception | None = None
             try:
+                if tool is None:
+                    tool = self._make()
                 result = call(tool)
             except Exception as raised:
                 problem = raised
             self._tell(_settle, done, result, problem)
             del item, call, done, result, problem
-        tool.close()
+        if tool is not None:
+            tool.close()
         self._tell(_settle, ended, None, None)
 
     def _tell(self, *call: Any) -> None:

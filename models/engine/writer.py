@@ -47,7 +47,7 @@ class Writer:
         self._connection = connection
         # Another process holding the file is waited for on the thread, never on the loop.
         connection.execute("PRAGMA busy_timeout = 0")
-        self._thread = Threads("sqlite-writer", [connection], loop)
+        self._thread = Threads("sqlite-writer", 1, lambda: connection, loop)
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
         self._taken = False
         self._group: list[tuple[WriterWork, asyncio.Future[None]]] = []
@@ -82,6 +82,7 @@ class Writer:
                 self._connection.execute("ROLLBACK TO SAVEPOINT unit")
         self._pass_on()
         await self._thread.stop()
+        self._connection.close()
 
     async def _take(self) -> None:
         if not self._taken:

@@ -7,6 +7,7 @@ finished rebuild, and is removed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -82,6 +83,7 @@ class Home:
         self._lock.close()
 
 
+@functools.cache
 def signature() -> str:
     """Changes whenever an index made before can no longer be read as one made now."""
     parts = [

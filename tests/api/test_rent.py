@@ -286,9 +286,7 @@ _ACTS = st.lists(
 )
 
 
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=_ACTS)
 async def test_whatever_happens_the_months_add_up_to_the_ledger_and_a_task_says_what_is_short(
     town: Town, march: Clock, acts: list[tuple[str, int]]

@@ -26,7 +26,6 @@ from tests.worlds import World
 # At least 2,160 cases. Worlds are dear to make, and small enough to be read as they are.
 options = settings(
     max_examples=12,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -314,7 +314,6 @@ def _walk(
 OPTIONS = settings(
     max_examples=6,
     stateful_step_count=25,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

@@ -351,7 +351,7 @@ def _drawn(strategy: st.SearchStrategy[list[Statement]]) -> list[list[Statement]
     """Examples, to be tried on the loop that the database lives on."""
     found: list[list[Statement]] = []
 
-    @hypothesis.settings(max_examples=150, deadline=None, database=None)
+    @hypothesis.settings(max_examples=150, database=None)
     @hypothesis.given(strategy)
     def collect(mutation: list[Statement]) -> None:
         found.append(mutation)

@@ -133,7 +133,7 @@ def _filled(bundle: bundles.Bundle, offered: Offered) -> bundle_oracle.Filled:
 
 
 @given(st.integers(0, 1 << 32))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_member_passes_every_gate_and_every_joint_rule(seed: int) -> None:
     """X1: of many offerings, up to five bundles, by the oracle's rules."""
     chance = random.Random(seed)
@@ -163,7 +163,7 @@ def test_every_member_passes_every_gate_and_every_joint_rule(seed: int) -> None:
 
 
 @given(st.integers(0, 1 << 32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_offerings_and_slots_changes_nothing(seed: int) -> None:
     chance = random.Random(seed)
     need, offered, persons = _case(chance, most=30)
@@ -180,7 +180,7 @@ def test_the_order_of_offerings_and_slots_changes_nothing(seed: int) -> None:
 
 
 @given(st.integers(0, 1 << 32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bundles_replay_from_what_is_stored_of_them(seed: int) -> None:
     """X5."""
     chance = random.Random(seed)

@@ -26,9 +26,7 @@ from search.embedded import finding, home, keeper, store
 from search.engine import Delete, Op, SearchEngine, SearchUnavailable, Upsert
 from tests.search.builders import EVERYONE, a_document, a_query, find, fixture_documents, put, write
 
-few = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
@@ -215,7 +213,7 @@ async def test_an_index_of_another_analyzer_is_begun_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _fill(tmp_path)
-    monkeypatch.setattr(home, "_FORMAT", "another")
+    monkeypatch.setattr(home, "signature", lambda: "another")
     again = engine.open_engine(tmp_path)
     assert await again.health() == engine.Health(documents=0, pending=0, empty=True)
     await again.close()

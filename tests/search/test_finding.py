@@ -20,7 +20,7 @@ from search.engine import Box, Query, Scope, SearchEngine
 from tests.search.builders import EVERYONE, a_document, a_query, find, fixture_documents, put
 
 ALL = Scope(everything=True)
-many = settings(max_examples=100, deadline=None)
+many = settings(max_examples=100)
 
 TITLES = (
     "桥北社区长者食堂", "渝北数字食堂", "共享圖書館阅览室", "王芳课后辅导", "张伟教授数学辅导",

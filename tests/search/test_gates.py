@@ -353,7 +353,7 @@ def mended(
 
 
 @given(some_need(ZONES), some_slot(), some_offering(ZONES))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_match_ever_violates_a_gate_and_none_is_refused_without_reason(
     need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFacts
 ) -> None:
@@ -371,7 +371,7 @@ def test_no_match_ever_violates_a_gate_and_none_is_refused_without_reason(
 
 
 @given(some_need(ZONES), some_slot(), some_offering(ZONES))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_changes_proposed_are_enough(
     need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFacts
 ) -> None:
@@ -448,7 +448,7 @@ def half_of(
 
 @given(some_need(), some_slot(), some_offering())
 @example(a_need(), a_slot(), an_offering(availability=(weekly("12345", "06:30", "08:59"),)))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_half_of_a_change_is_not_enough(
     need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFacts
 ) -> None:

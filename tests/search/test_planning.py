@@ -116,7 +116,7 @@ def test_a_small_plan_is_the_best_of_all_plans_that_break_no_row(seed: int) -> N
     assert solved.bound == solved.state.value() == best_of_all(problem)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**9), st.integers(1, 12), st.sampled_from(["utility", "stable"]))
 def test_no_plan_breaks_a_row_or_is_worth_more_than_its_bound(
     seed: int, needs: int, objective: Any
@@ -130,7 +130,7 @@ def test_no_plan_breaks_a_row_or_is_worth_more_than_its_bound(
         assert solved.state.value() >= solved.greedy.value()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**9), st.randoms(use_true_random=False))
 def test_the_order_of_the_input_changes_nothing(seed: int, chance: random.Random) -> None:
     """X4: deterministic."""

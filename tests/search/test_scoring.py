@@ -195,7 +195,7 @@ def numbers(thing: Any) -> list[Any]:
 
 
 @given(*FACTS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_explanation_adds_up_and_the_quick_way_agrees(
     need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFacts
 ) -> None:
@@ -214,7 +214,7 @@ def test_the_explanation_adds_up_and_the_quick_way_agrees(
 
 
 @given(*FACTS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_stored_facts_replay_to_the_same_bytes(
     need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFacts
 ) -> None:
@@ -234,7 +234,7 @@ def test_stored_facts_replay_to_the_same_bytes(
 
 
 @given(*FACTS, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_order_in_which_things_are_listed_changes_nothing(
     need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFacts, random: Any
 ) -> None:
@@ -267,7 +267,7 @@ def better(
 
 
 @given(*FACTS, st.integers(0, 30_000), st.integers(0, 30_000))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_nearer_cheaper_and_better_rated_is_never_worse(
     need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFacts, one: int, two: int
 ) -> None:
@@ -383,7 +383,7 @@ def test_every_code_and_action_is_said_in_both_languages(table: str, codes: Any)
 
 
 @given(*FACTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_comes_up_can_be_said(
     need: gates.NeedFacts, slot: Slot, offering: gates.OfferingFacts
 ) -> None:

@@ -118,7 +118,7 @@ def test_the_far_end_of_the_calendar_is_no_error() -> None:
 
 
 @given(some_window(ZONES), st.dates(dt.date(2026, 1, 1), dt.date(2029, 1, 1)))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_occurrences_are_those_of_the_standard_library(window: Window, first: dt.date) -> None:
     last = first + dt.timedelta(days=100)
     found = windows.occurrences((window,), first, last)
@@ -237,7 +237,7 @@ def plain_coverage(
 
 
 @given(WINDOWS, HOURS, BUSY, DATES)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_masks_and_calendar_count_the_same_minutes(
     needed: tuple[Window, ...],
     hours: tuple[Window, ...],
@@ -259,7 +259,7 @@ def test_six_weeks_before_and_six_after_the_clock_changes_are_both_counted() -> 
 
 
 @given(WINDOWS, HOURS, st.sampled_from([10_000, 5_000, 1, 0]), DATES)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_first_cut_never_loses_what_the_calendar_admits(
     needed: tuple[Window, ...], hours: tuple[Window, ...], share: int, as_of: dt.date
 ) -> None:
@@ -342,7 +342,7 @@ def test_midnight_of_two_days_is_not_one_opening() -> None:
 
 
 @given(WINDOWS, HOURS, st.sampled_from([10_000, 9_000, 4_321]), DATES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_openings_are_enough_in_any_zone(
     needed: tuple[Window, ...], hours: tuple[Window, ...], share: int, as_of: dt.date
 ) -> None:

@@ -27,7 +27,9 @@ from tests.bench import peers
 
 _URL, _ACCOUNT = sys.argv[1], uuid.UUID(sys.argv[2])
 _engine = create_async_engine(
-    _URL.replace("postgres://", "postgresql+asyncpg://"), pool_size=8, max_overflow=0
+    _URL.replace("postgres://", "postgresql+asyncpg://").partition("?")[0],
+    pool_size=8,
+    max_overflow=0,
 )
 _sessions = async_sessionmaker(_engine, expire_on_commit=False)
 

@@ -49,7 +49,7 @@ def rules(draw: st.DrawFn) -> str:
 
 
 @given(rules(), st.dates(dt.date(2020, 1, 1), dt.date(2028, 12, 31)), st.integers(0, 900))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_rule_means_the_dates_that_another_library_finds(
     text: str, first: dt.date, later: int
 ) -> None:

@@ -80,7 +80,7 @@ def _all_year(windows: tuple[values.Window, ...]) -> list[tuple[int, int]]:
 
 
 @given(st.lists(a_window(), min_size=1, max_size=4, unique=True))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_an_availability_means_the_same_times_after_the_way_there_and_back(
     windows: list[values.Window],
 ) -> None:
@@ -102,7 +102,7 @@ def test_an_availability_means_the_same_times_after_the_way_there_and_back(
 
 
 @given(st.dates(), st.dates(), a_window())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_date_that_may_be_stated_keeps_an_availability_from_going_out(
     one: dt.date, other: dt.date, window: values.Window
 ) -> None:
