@@ -58,10 +58,15 @@ class Figures(Struct):
     flaws: list[str] = field(default_factory=list)
 
 
-# Loads the program once; every life is a process of its own that starts from there.
+# Loads the program once, with what it only loads when needed; every life is a process of its own
+# that starts from there.
 _LOADED = """
-import os, sys
+import gc, os, sys
+import pypinyin
 from api import app, cli
+from models import settings
+app.create_app(settings.load())
+gc.freeze()
 for line in sys.stdin:
     child = os.fork()
     if not child:

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import schemathesis
 
 from api.documentation import document, endpoints, tables
 from models import errors
@@ -52,6 +51,9 @@ def test_the_document_is_the_one_that_was_agreed_on() -> None:
 
 
 def test_the_document_is_valid_openapi() -> None:
+    # Here, because it takes most of a second, and every worker collects this file.
+    import schemathesis
+
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 
 

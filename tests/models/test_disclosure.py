@@ -34,9 +34,9 @@ LATITUDES = st.integers(-90_000_000, 90_000_000)
 LONGITUDES = st.integers(-180_000_000, 180_000_000)
 
 
-@pytest.mark.parametrize(("table", "column"), COLUMNS)
-def test_every_column_of_every_table_has_a_class(table: str, column: str) -> None:
-    assert disclosure.level_of(table, column) in disclosure.LEVELS
+def test_every_column_of_every_table_has_a_class() -> None:
+    levels = {place: disclosure.level_of(*place) for place in COLUMNS}
+    assert {place for place, level in levels.items() if level not in disclosure.LEVELS} == set()
 
 
 def test_no_class_is_given_to_a_column_that_does_not_exist_or_twice() -> None:
