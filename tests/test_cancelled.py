@@ -23,7 +23,7 @@ from tests.towns import Town, a_need, an_offering
 GIVEN_UP = 1500
 TOGETHER = 50
 # Yeses that are given up.
-GIVEN_UP_YES = 16
+GIVEN_UP_YES = 12
 
 
 async def test_1500_cancelled_requests_leave_every_connection_free_and_no_write_half_done(

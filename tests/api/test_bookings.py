@@ -215,14 +215,14 @@ async def test_a_cancelled_time_is_free_for_others(town: Town) -> None:
     assert answer.json()["code"] == "wrong_state"
 
 
-async def test_100_concurrent_bookings_of_one_space_are_1_and_of_50_places_50(
+async def test_50_concurrent_bookings_of_one_space_are_1_and_of_20_places_20(
     town: Town,
 ) -> None:
     """A9: never negative under concurrent bookings."""
-    for offering, wanted in ((await _space(town), 1), (await _shop(town, capacity=50), 50)):
-        answers = await asyncio.gather(*(_book(town, offering) for _ in range(100)))
+    for offering, wanted in ((await _space(town), 1), (await _shop(town, capacity=20), 20)):
+        answers = await asyncio.gather(*(_book(town, offering) for _ in range(50)))
         codes = sorted(answer.status_code for answer in answers)
-        assert codes == [201] * wanted + [409] * (100 - wanted)
+        assert codes == [201] * wanted + [409] * (50 - wanted)
 
 
 async def test_the_database_itself_refuses_an_overlap(town: Town) -> None:
@@ -271,7 +271,7 @@ async def test_random_concurrent_bookings_of_a_week_never_overlap(town: Town) ->
         if chance.random() < 0.3:
             await bookings.cancel(made.pop())
 
-    for _ in range(10):
+    for _ in range(6):
         await asyncio.gather(*(one() for _ in range(30)))
     times = sorted((booking.starts_at, booking.ends_at) for booking in made)
     assert len(times) > 10

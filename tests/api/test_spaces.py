@@ -293,7 +293,7 @@ async def test_random_concurrent_moves_and_bookings_keep_every_tree_in_order(tow
         except errors.Refusal as refused:
             codes.add(refused.code)
 
-    for _ in range(8):
+    for _ in range(6):
         await asyncio.gather(*(one() for _ in range(15)))
         rows = await engine.rows("SELECT offering, relative FROM space_kin")
         assert {(str(space), str(relative)) for space, relative in rows} == await _kinship()
