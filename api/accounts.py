@@ -139,9 +139,9 @@ class AccountController(Controller):
     async def ban(
         self, request: StrictRequest, account_id: FromPath[uuid.UUID]
     ) -> Response[accounts.Standing]:
-        """End every sign-in of the account, and the roles it lent, from the next request on.
-        Officers ban whoever stands within their places, operators everybody but the last of
-        themselves."""
+        """End every sign-in of the account, and the roles it lent, from the next request on; other
+        server processes follow within a second. Officers ban whoever stands within their places,
+        operators everybody but the last of themselves."""
         await _require_authority(request, account_id)
         return await answers.once(request, lambda: accounts.ban(account_id), status=200)
 

@@ -164,8 +164,7 @@ async def running(app: Litestar) -> AsyncIterator[None]:
         await database.start()
         open_things.push_async_callback(database.close)
         engine.use(database)
-        # Where others write, too, what this process has read may be old by now.
-        database.changes.keep = database.dialect == "sqlite" or options.workers == 1
+        await database.listen()
         app.state.ledger = queries.Ledger()
         app.state.engine = index.open_engine(
             options.data / "index", options.meili_url, options.meili_key, _phones(options)

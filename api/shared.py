@@ -1,9 +1,9 @@
 """Answers for everybody, kept until a table that they were read from is written.
 
 Only of anonymous GETs of a few addresses, whose answers depend on nothing but the database. Whether
-one still holds is asked of `models/engine/changes.py`, so that whoever has heard that a write is
-done never gets an answer from before it; nothing is kept where other processes write. Many who ask
-for the same at once wait for the first of them.
+one still holds is asked of `models/engine/changes.py`, so that whoever has heard that a write of
+this process is done never gets an answer from before it, and of another's only for a moment. Many
+who ask for the same at once wait for the first of them.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def copy(loads: Sequence[bulk.Load]) -> Awaitable[None]:
 
 async def kept(memo: Memo[V], key: Hashable, read: Callable[[], Awaitable[V | None]]) -> V | None:
     """What `read` answers, or what it answered before if none of the memo's tables was written
-    since. In a unit of work, and where other processes write, it is always read."""
+    since. In a unit of work, and where others' writes are not heard, it is always read."""
     known = current().changes
     if not known.keep or current().current_transaction.get() is not None:
         return await read()

@@ -2,15 +2,16 @@
 
 Every statement of the program goes through an engine, and each unit of work tells here, before
 anybody hears that it is committed, which tables it may have written. So whoever reads after a write
-was acknowledged never gets what was kept from before it. That holds in one process: another one's
-writes are not told, which is why nothing is kept unless `keep` says that this process serves alone,
-and even then no longer than KEPT_S (a command that is run beside the server writes, too).
+was acknowledged never gets what was kept from before it. That holds in one process. Of another
+one's writes PostgreSQL tells a moment later (`hearing.py`), and while it does not, nothing is kept.
+Nor is anything kept for longer than KEPT_S, whatever happens.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -25,6 +26,8 @@ KEPT_S = 1.0
 reading: ContextVar[set[str] | None] = ContextVar("reading", default=None)
 
 EVERYTHING = frozenset({"*"})
+# Written with nearly everything else, and read by nothing that is kept.
+UNTOLD = frozenset({"outbox", "audit"})
 _NOTHING: frozenset[str] = frozenset()
 _TARGETS = re.compile(
     r"\b(INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM)\s+"
@@ -45,6 +48,10 @@ class Changes:
 
     def __init__(self) -> None:
         self.keep = False
+        # By which others know whose a notice is, and we our own.
+        self.name = secrets.token_hex(8)
+        # What is told of each write of our own.
+        self.tell: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._last: dict[str, int] = {}
 
@@ -53,7 +60,14 @@ class Changes:
         return self._count
 
     def note(self, tables: Iterable[str]) -> None:
-        """These may have been written."""
+        """These may have been written here."""
+        written = frozenset(tables)
+        self.heard(written)
+        if self.tell:
+            self.tell(written)
+
+    def heard(self, tables: Iterable[str]) -> None:
+        """These may have been written, here or elsewhere."""
         self._count += 1
         for table in tables:
             self._last[table] = self._count

@@ -12,6 +12,7 @@ from piccolo.querystring import QueryString
 
 from models.engine import changes
 from models.engine.errors import DatabaseBusy, DatabaseClosed, DatabaseUnavailable
+from models.engine.hearing import Hearing
 from models.engine.work import UnitOfWork, Work, joined
 
 POOL_SIZE = 8
@@ -50,6 +51,7 @@ class Postgres(PostgresEngine):
         super().__init__(config={"dsn": url, "server_settings": _SETTINGS, "timeout": CONNECT_S})
         self.changes = changes.Changes()
         self._pool_size = pool_size
+        self._hearing: Hearing | None = None
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -71,8 +73,15 @@ class Postgres(PostgresEngine):
         except _UNREACHABLE as problem:
             raise _unavailable("cannot connect to PostgreSQL", problem) from problem
 
+    async def listen(self) -> None:
+        """Hear what other processes write, so that what was read may be kept until they do."""
+        self._hearing = Hearing(self.changes, self.config)
+        await self._hearing.ready()
+
     async def close(self) -> None:
         """Waits for running work (10 s), then closes every connection."""
+        if self._hearing:
+            await self._hearing.stop()
         pool, self.pool = self.pool, None
         if pool is None:
             return

@@ -92,6 +92,10 @@ class SQLite(SQLiteEngine):
             self._writer = Writer(writing, self._loop, self.changes)
             undo.pop_all()
 
+    async def listen(self) -> None:
+        """Lets what was read be kept: this process has the file alone."""
+        self.changes.keep = True
+
     async def close(self) -> None:
         """Refuses new work, lets the running unit of work end (5 s), leaves no thread behind."""
         writer, self._writer = self._writer, None

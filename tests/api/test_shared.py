@@ -120,7 +120,7 @@ async def test_a_refusal_is_not_kept(town: Town) -> None:
     assert len({answer.json()["request_id"] for answer in answers}) == 10
 
 
-async def test_nothing_is_kept_where_other_processes_write(
+async def test_nothing_is_kept_where_others_are_not_heard(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine.current().changes, "keep", False)
