@@ -69,6 +69,10 @@ class Metrics:
             "database_connections", "Connections of the pool; of SQLite the one that writes."
         )
         self._in_use = self._gauge("database_connections_in_use", "Those at work.")
+        self._keeping = self._gauge(
+            "reads_kept",
+            "Whether what was read is kept until it is written: not while others are not heard.",
+        )
         build = self._gauge("build_info", "Which version runs.", ["version", "python"])
         build.labels(tables.VERSION, platform.python_version()).set(1)
 
@@ -91,7 +95,9 @@ class Metrics:
         gauges = (self._database_up, self._lag, self._outbox, self._dead)
         for gauge, value in zip(gauges, known, strict=True):
             gauge.set(value)
-        size, used = engine.current().connections()
+        database = engine.current()
+        self._keeping.set(database.changes.keep)
+        size, used = database.connections()
         self._connections.set(size)
         self._in_use.set(used)
         await self._ask(target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -167,6 +168,9 @@ async def rules_lifted(tables: Iterable[str]) -> AsyncIterator[None]:
         await engine.execute(statement)
 
 
+_STATUS = re.compile(r"[a-z_]+\Z")
+
+
 class Where:
     """A WHERE clause put together from conditions, its parameters numbered as they come."""
 
@@ -186,6 +190,13 @@ class Where:
     def values(self, several: Iterable[Any]) -> str:
         """The placeholders of several parameters, for an IN list."""
         return ", ".join(self.value(value) for value in several)
+
+    def state(self, column: str, status: str) -> None:
+        """Rows of a status, which the statement names: PostgreSQL then knows how rare they are. As
+        a parameter it soon would not, and look for drafts among all there is."""
+        if not _STATUS.match(status):
+            raise ValueError(f"{status!r} is no status")
+        self._clauses.append(f"{column} = '{status}'")
 
     def within(self, column: str, place: uuid.UUID) -> None:
         """Rows whose place is `place` or lies below it."""

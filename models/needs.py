@@ -375,7 +375,7 @@ async def browse(
     where = base.Where()
     sees.restrict(where, PUBLIC, "place", None)
     if status:
-        where.add("status = {}", status)
+        where.state("status", status)
     if service_type:
         where.add("service_type = {}", service_type)
     if priority:

@@ -302,7 +302,7 @@ async def browse(
     if kind:
         where.add("o.kind = {}", kind)
     if status:
-        where.add("o.status = {}", status)
+        where.state("o.status", status)
     if service_type:
         where.add(
             "o.id IN (SELECT offering FROM offering_service WHERE service_type = {})", service_type

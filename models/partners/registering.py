@@ -156,7 +156,7 @@ async def browse(
     if kind:
         where.add("kind = {}", kind)
     if status:
-        where.add("status = {}", status)
+        where.state("status", status)
     if within:
         sees.within(where, within, "place", "public_place", "id")
     if owner:

@@ -198,6 +198,7 @@ async def test_dead_letters_connections_and_the_version_are_among_them(town: Tow
     await outbox.bury(base.new_id(), "offering.changed", "a test")
     samples = await _samples(town)
     assert samples["dead_letters", frozenset()] == 1
+    assert samples["reads_kept", frozenset()] == 1
     size = samples["database_connections", frozenset()]
     assert 0 <= samples["database_connections_in_use", frozenset()] <= size
     async with engine.unit_of_work():

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from models import accounts, engine, needs, places, plans
+from models import accounts, base, engine, needs, offerings, places, plans
 from models.engine import changes
 from models.engine.sqlite import connect, placeholders
+from models.partners import registering
 from tests.bench import _city
 
 ANYBODY = accounts.Visibility()
@@ -94,7 +95,9 @@ async def test_every_hot_query_uses_its_index(
     assert wrong == []
 
 
-async def test_the_thousandth_page_costs_what_the_first_one_does(db: engine.Engine) -> None:
+async def test_the_thousandth_page_costs_what_the_first_one_does(
+    db: engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     city = _city.City(10)
     await city.settle()
     asked = city.asks(1_002 * PAGE)
@@ -102,20 +105,67 @@ async def test_the_thousandth_page_costs_what_the_first_one_does(db: engine.Engi
     await engine.execute("ANALYZE")
     # Newest first: the first page begins at the last id.
     ids = sorted(identity for identity, _ in asked)
-    sql = "SELECT * FROM need WHERE id < $1 AND status = 'open' ORDER BY id DESC LIMIT 20"
-    first, last = [await _cost(sql, ids[-1 - page * PAGE]) for page in (0, 1_000)]
+    first, last = [
+        await _cost(needs.browse(ANYBODY, after=after, limit=PAGE), monkeypatch)
+        for after in (None, ids[-1 - 1_000 * PAGE])
+    ]
     assert last <= first * 1.5 + 5, (first, last)
 
 
-async def _cost(sql: str, after: uuid.UUID) -> int:
-    """Pages of the database that are looked at, or steps of SQLite's machine."""
+async def test_a_page_costs_the_same_whatever_is_over_before_it(
+    db: engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city = _city.City(1_000)
+    await city.settle()
+    await city.post(city.asks(3_000))
+
+    async def costs() -> list[int]:
+        await engine.execute("ANALYZE" if db.dialect == "sqlite" else "VACUUM ANALYZE")
+        return [
+            await _cost(browse(ANYBODY, after=None, limit=PAGE), monkeypatch)
+            for browse in (needs.browse, offerings.browse, registering.browse)
+        ]
+
+    before = await costs()
+    for table, over in (("need", "closed"), ("offering", "withdrawn")):
+        await _end(table, over)
+    after = (await costs())[:2]
+    await _end("partner", "exited")
+    after += (await costs())[2:]
+    assert all(now <= then * 1.5 + 5 for then, now in zip(before, after, strict=True)), (
+        before,
+        after,
+    )
+
+
+def test_a_status_that_a_statement_names_is_a_word() -> None:
+    where = base.Where()
+    where.state("status", "in_review")
+    assert str(where) == "status = 'in_review'"
+    for wrong in ("open' OR '1' = '1", "", "open\n", "OPEN"):
+        with pytest.raises(ValueError, match="no status"):
+            where.state("status", wrong)
+
+
+async def _end(table: str, status: str) -> None:
+    """All but the oldest fifth of it is over."""
+    ((count,),) = await engine.rows(f"SELECT count(*) FROM {table}")
+    newest = f"SELECT id FROM {table} ORDER BY id DESC LIMIT {count * 4 // 5}"
+    await engine.execute(f"UPDATE {table} SET status = $1 WHERE id IN ({newest})", status)
+
+
+async def _cost(asking: Awaitable[Any], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Pages of the database that its first statement looks at, or steps of SQLite's machine."""
+    async with _statements(monkeypatch) as seen:
+        assert len(await asking) == PAGE
+    sql, args = seen[0]
     database = engine.current()
     if database.dialect == "postgres":
-        rows = await engine.rows(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", after)
-        text = rows[0][0]
-        return int(re.search(r'"Shared Hit Blocks": (\d+)', text)[1]) + int(
-            re.search(r'"Shared Read Blocks": (\d+)', text)[1]
-        )
+        rows = await engine.rows(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
+        counted = [
+            re.search(rf'"Shared {what} Blocks": (\d+)', rows[0][0]) for what in ("Hit", "Read")
+        ]
+        return sum(int(found[1]) for found in counted if found)
     steps = 0
 
     def step() -> int:
@@ -125,7 +175,7 @@ async def _cost(sql: str, after: uuid.UUID) -> int:
 
     with contextlib.closing(connect(database.path, read=True)) as connection:
         connection.set_progress_handler(step, 1)
-        assert len(connection.execute(*placeholders(sql, (after,))).fetchall()) == PAGE
+        assert len(connection.execute(*placeholders(sql, args)).fetchall()) == PAGE
     return steps
 
 
