@@ -23,9 +23,24 @@ ROOT = Path(__file__).parent.parent
             "api --needs 200 --offerings 50 --rounds 1 --seconds 0.1 --only get create 304",
             "answer the same JSON",
         ),
+        ("pages --needs 20000 --calls 2 --engines sqlite", "drafts, for an operator"),
+        (
+            "scale --needs 200 --offerings 50 --processes 1 2 --rounds 1 --seconds 0.1 --only get",
+            "api us",
+        ),
         ("races --callers 30 --http 10 --kills 1 --engines sqlite", "0 lost, doubled"),
     ],
-    ids=["scores", "bundles", "plans", "search", "SQLite", "the API", "accepts and kills"],
+    ids=[
+        "scores",
+        "bundles",
+        "plans",
+        "search",
+        "SQLite",
+        "the API",
+        "pages",
+        "processes",
+        "accepts and kills",
+    ],
 )
 def test_a_benchmark_prints_its_table(arguments: str, says: str) -> None:
     name, *given = arguments.split()

@@ -21,7 +21,7 @@ from models.engine.changes import EVERYTHING, UNTOLD, Changes
 log = logging.getLogger(__name__)
 CHANNEL = "community_changes"
 # A notice wakes every process: what is written meanwhile goes into the next one.
-PACE_S = 0.025
+PACE_S = 0.05
 # How often something is said at least, and how long it may take until it is heard.
 BEAT_S, PATIENCE_S = 5.0, 5.0
 PAUSE_S = 1.0

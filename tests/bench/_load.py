@@ -54,12 +54,12 @@ async def drive(
         await loop.create_connection(lambda: _Connection(hand), url.hostname, url.port)
         for _ in range(width)
     ]
-    before, began = _cpu(pid), time.perf_counter()
+    before, began = cpu_of(pid), time.perf_counter()
     hand.ends = began + seconds
     for _, connection in made:
         connection.next()
     await asyncio.gather(*(connection.done for _, connection in made))
-    took, spent = time.perf_counter() - began, _cpu(pid) - before
+    took, spent = time.perf_counter() - began, cpu_of(pid) - before
     for transport, _ in made:
         transport.close()
     times = sorted(hand.times)
@@ -87,9 +87,9 @@ async def idle(pid: int) -> None:
     """Wait until a server does nothing any more (an index is filled after the start)."""
     calm = 0
     while calm < 3:
-        before = _cpu(pid)
+        before = cpu_of(pid)
         await asyncio.sleep(0.3)
-        calm = calm + 1 if _cpu(pid) - before < 0.03 else 0
+        calm = calm + 1 if cpu_of(pid) - before < 0.03 else 0
 
 
 class _Hand:
@@ -148,7 +148,7 @@ def _length(head: bytes) -> int:
     return int(head[at + 16 : head.index(b"\r", at)])
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     """Seconds of the processor that a process has used, in all its threads."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
