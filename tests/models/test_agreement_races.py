@@ -271,3 +271,21 @@ async def test_a_clock_that_jumps_ends_holds_and_services_and_asks_nobody_any_mo
         "waitlisted",
     ]
     assert await balance.flaws() == []
+
+
+async def test_the_clocks_of_several_processes_race_and_each_thing_is_done_once(
+    settled: Setting, clock: Clock
+) -> None:
+    scene = await crowds.settle(settled, 2)
+    _, (made,) = await _providers(scene, [2])
+    space = await scene.offer("space")
+    starts, ends = map(bookings.moment_of, scene.time(30))
+    hold = bookings.BookingDraft(starts_at=starts, ends_at=ends, hold_s=900)
+    await bookings.book(space, hold, scene.account)
+    clock.advance(days=60)
+    assert sum(await asyncio.gather(*(bookings.expire() for _ in range(4)))) == 1
+    # It is completed, and then reviewed.
+    moved = [sum(await asyncio.gather(*(agreements.tick() for _ in range(4)))) for _ in range(2)]
+    assert moved == [2, 0]
+    assert (await agreements.read(made.id)).state == "reviewed"
+    assert await balance.flaws() == []
