@@ -279,7 +279,8 @@ def work(options: settings.Settings, _: Any) -> int:
         raise opening.Trouble("on SQLite `serve` does this itself; a worker apart needs PostgreSQL")
 
     async def run(target: index.SearchEngine) -> int:
-        alone = standby.run_alone(options.database, worker.Worker(target).run)
+        keeper = worker.Worker(target)
+        alone = standby.run_alone(options.database, keeper.run, keeper.ring)
         working = asyncio.ensure_future(alone)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, working.cancel)

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import structlog
 
+from models.engine import hearing
+
 log = structlog.get_logger()
 CONNECT_S = 10.0
 # How often to look whether the connection, and with it the lock, is still there.
@@ -33,14 +35,17 @@ class Taken(Exception):
     """Another process holds the lock."""
 
 
-async def run_alone(url: str, work: Callable[[], Awaitable[None]]) -> None:
+async def run_alone(
+    url: str, work: Callable[[], Awaitable[None]], heard: Callable[[], object]
+) -> None:
     """Runs `work` for as long as this process holds the lock, from its turn on, until cancelled.
+    Meanwhile `heard` is called whenever a server has written something.
 
     When the lock is lost with its connection, the work is cancelled and waits for its turn again.
     """
     while True:
         try:
-            async with lock(url, wait=True) as heart:
+            async with lock(url, wait=True, heard=heard) as heart:
                 log.info("worker.at_work")
                 await _while_beating(heart, work)
         except _LOST as error:
@@ -49,7 +54,9 @@ async def run_alone(url: str, work: Callable[[], Awaitable[None]]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def lock(url: str, *, wait: bool) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def lock(
+    url: str, *, wait: bool, heard: Callable[[], object] | None = None
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """The lock; yields what runs as long as it is held and raises once it is lost.
 
     If another process holds it, waits for it or raises Taken.
@@ -67,9 +74,19 @@ async def lock(url: str, *, wait: bool) -> AsyncIterator[Callable[[], Awaitable[
                 raise Taken
             log.info("worker.standby", reason="another worker keeps the index up to date")
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        if heard:
+            await connection.add_listener(hearing.CHANNEL, _calling(heard))
         yield beat
     finally:
         connection.terminate()
+
+
+def _calling(heard: Callable[[], object]) -> Callable[[object, int, str, str], None]:
+    def told(_connection: object, _pid: int, _channel: str, message: str) -> None:
+        if hearing.tables_of(message):
+            heard()
+
+    return told
 
 
 async def _while_beating(

@@ -30,7 +30,7 @@ from search import alerts, comparing, sync
 from search import engine as index
 
 log = structlog.get_logger()
-# Another process may have written: look also when nobody rings. PostgreSQL only.
+# Another process may have written unheard: look also when nobody rings. PostgreSQL only.
 POLL_S = 1.0
 LONGEST_PAUSE_S = 30.0
 TICK_S = 5.0
@@ -74,15 +74,16 @@ class Worker(Loop):
     async def start(self) -> None:
         """Begin: first a full index where there is none, then every change as it comes, and once a
         night a comparison of all of it with the database."""
-        outbox.listeners.add(self._ring)
+        outbox.listeners.add(self.ring)
         await super().start()
 
     async def stop(self) -> None:
         """Stop between two batches; what is left in the outbox is carried at the next start."""
-        outbox.listeners.discard(self._ring)
+        outbox.listeners.discard(self.ring)
         await super().stop()
 
-    def _ring(self, _: str) -> None:
+    def ring(self, _: str = "") -> None:
+        """There may be something to do."""
         self._bell.set()
 
     async def run(self) -> None:

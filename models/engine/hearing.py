@@ -96,15 +96,20 @@ class Hearing:
             self._bell.set()
 
     def _heard(self, _connection: object, _pid: int, _channel: str, message: object) -> None:
-        sender, *tables = str(message).split()
-        if sender == self._known.name:
+        notice = str(message)
+        if notice.split()[0] == self._known.name:
             self._echo.set()
         else:
-            self._known.heard(tables)
+            self._known.heard(tables_of(notice))
 
     def _hang_up(self, _connection: object) -> None:
         self._known.keep = False
         self._bell.set()
+
+
+def tables_of(notice: str) -> list[str]:
+    """Which tables may have been written; none if somebody only made sure that they hear."""
+    return notice.split()[1:]
 
 
 def _notice(sender: str, tables: Iterable[str]) -> str:
