@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import msgspec
+from msgspec import structs
 from piccolo.columns import UUID, BigInt, BigSerial, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
@@ -24,14 +25,16 @@ actor: ContextVar[uuid.UUID | None] = ContextVar("actor", default=None)
 GENESIS = "0" * 64
 # PostgreSQL's advisory lock of the chain: without it two units would follow the same row.
 _LOCK = 7_226_100_702
-# Rows to a statement: PostgreSQL and SQLite both take some 32,000 values.
-_AT_ONCE = 100
 _TABLES = ("audit", "audit_head")
 _HEAD_COLUMNS = "seq, id, hash, signed_at, signature"
 _COLUMNS = "seq, at, actor, action, subject, place, detail, previous, hash"
 # Verified at once: some 5 MB.
 CHUNK = 5000
 _LOWEST = -(2**63)
+_INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({base.placeholders(9)})"
+_CHAINED = (
+    f"INSERT INTO audit ({_COLUMNS}) SELECT {_COLUMNS} FROM audit_links({base.placeholders(8)})"
+)
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,63}\Z")
 
 
@@ -98,27 +101,20 @@ async def append(
 async def _seal(acts: Sequence[_Act]) -> None:
     """Append the acts of one unit to the chain, as the last thing before its COMMIT.
 
-    The chain is locked from here to the end of the transaction, so as short as can be.
+    The chain is locked from here to the end of the transaction, so as short as can be: PostgreSQL
+    itself makes the rows of the chain, with everything else that is left to write.
     """
+    if engine.current().dialect == "postgres":
+        columns = zip(*(structs.astuple(act) for act in acts), strict=True)
+        texts = [base.pack((_stored(act.at), *structs.astuple(act)[1:]))[1:-1] for act in acts]
+        await engine.later(_CHAINED, _LOCK, *map(list, columns), texts)
+        return
     seq, previous = await _end() or (0, GENESIS)
-    rows = []
     for act in acts:
         seq += 1
-        row = (seq, act.at, act.actor, act.action, act.subject, act.place, act.detail, previous)
+        row = (seq, *structs.astuple(act), previous)
         previous = digest(*row)
-        rows.append((*row, previous))
-    for start in range(0, len(rows), _AT_ONCE):
-        await _insert(rows[start : start + _AT_ONCE])
-
-
-async def _insert(rows: Sequence[tuple[object, ...]]) -> None:
-    width = len(rows[0])
-    places = ", ".join(
-        f"({base.placeholders(width, number * width + 1)})" for number in range(len(rows))
-    )
-    await engine.execute(
-        f"INSERT INTO audit ({_COLUMNS}) VALUES {places}", *(value for row in rows for value in row)
-    )
+        await engine.execute(_INSERT, *row, previous)
 
 
 def digest(

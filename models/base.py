@@ -106,11 +106,9 @@ async def update(table: type[Table], record: Versioned, columns: dict[str, Any])
         raise errors.Refusal("stale")
 
 
-async def insert(table: type[Table], row: dict[str, Any]) -> dict[str, Any]:
-    """Write one row, of which every column is given, and answer it as it was written."""
-    sql = f"{_inserting(table, tuple(row), 1)} RETURNING *"
-    (made,) = await engine.fetch(sql, *row.values())
-    return made
+async def insert(table: type[Table], row: dict[str, Any]) -> None:
+    """Write one row, of which every column is given; see `engine.later` for when."""
+    await engine.later(_inserting(table, tuple(row), 1), *row.values())
 
 
 async def insert_all(table: type[Table], rows: Sequence[dict[str, Any]]) -> None:

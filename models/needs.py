@@ -216,12 +216,12 @@ async def post(draft: NeedDraft, posted_by: uuid.UUID) -> NeedRecord:
         **columns(draft),
     }
     async with engine.unit_of_work() as work:
-        made = await base.insert(Need, row)
+        await base.insert(Need, row)
         agreed = await _record(need_id, draft, posted_by)
         await outbox.append(
             work, "need.changed", need_id, place=draft.place_id, action="need.posted", **agreed
         )
-        return shape(made)
+        return shape(row)
 
 
 async def _record(

@@ -70,7 +70,7 @@ async def append(
 
 async def announce(work: engine.Work, topic: str, subject: uuid.UUID) -> None:
     """Have the worker look at `subject` again, though nobody did anything that counts as an act."""
-    await engine.execute(
+    await engine.later(
         "INSERT INTO outbox (topic, subject, happened_at) VALUES ($1, $2, $3)",
         topic,
         subject,

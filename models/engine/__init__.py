@@ -73,6 +73,7 @@ __all__ = [
     "fetch",
     "in_transaction",
     "kept",
+    "later",
     "open_engine",
     "rows",
     "unit_of_work",
@@ -136,6 +137,15 @@ def rows(sql: str, *args: Any) -> Awaitable[list[tuple[Any, ...]]]:
 def execute(sql: str, *args: Any) -> Awaitable[None]:
     """One statement without an answer, on the current engine."""
     return current().execute(sql, *args)
+
+
+def later(sql: str, *args: Any) -> Awaitable[None]:
+    """An INSERT whose answer nobody waits for: in a unit of work it may go together with others,
+    in one round trip, before the next statement that is asked and at the latest with COMMIT.
+
+    What goes together does not see one another's rows; what refers to them is checked at the end.
+    """
+    return current().later(sql, *args)
 
 
 def copy(loads: Sequence[bulk.Load]) -> Awaitable[None]:

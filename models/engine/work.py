@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +26,7 @@ class Work(abc.ABC):
         self._owner = asyncio.current_task()
         self._callbacks: list[Callable[[], object]] = []
         self._last: list[tuple[Callable[[list[Any]], Awaitable[None]], Any]] = []
+        self._later: list[tuple[str, Sequence[Any]]] = []
         self._context: contextvars.Context | None = None
         self._savepoints = 0
         self._failed: BaseException | None = None
@@ -47,6 +48,11 @@ class Work(abc.ABC):
         """
         self._last.append((write, item))
 
+    def put_off(self, sql: str, args: Sequence[Any]) -> None:
+        """See `engine.later`."""
+        self._written |= changes.written(sql)
+        self._later.append((sql, args))
+
     @contextlib.asynccontextmanager
     async def savepoint(self) -> AsyncIterator[Work]:
         """An error inside rolls back only what was done inside, callbacks included, and goes on."""
@@ -60,6 +66,8 @@ class Work(abc.ABC):
         except BaseException:
             # A statement may have failed inside; the way back has to be open all the same.
             failed, self._failed = self._failed, None
+            # What was put off before the savepoint went before it.
+            self._later.clear()
             try:
                 await self.statement(f"ROLLBACK TO SAVEPOINT {name}", ())
                 await self.statement(f"RELEASE SAVEPOINT {name}", ())
