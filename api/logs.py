@@ -7,6 +7,7 @@ a library logs is where it logged it, without the text.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 import re
@@ -64,12 +65,15 @@ class _Request(msgspec.Struct, kw_only=True):
 
 
 _is_json = False
+# Lines of this turn of the loop. One write costs more than all else of a line.
+_waiting: list[bytes] = []
 
 
 class _Stderr:
     """Writes lines to whatever stderr is at that moment: tests put another in its place."""
 
     def msg(self, line: str) -> None:
+        _write_waiting()
         sys.stderr.write(line + "\n")
 
     debug = info = warning = error = critical = msg
@@ -101,7 +105,10 @@ def configure(terminal: bool | None = None) -> None:
 
 
 def request(request_id: str, method: str, route: str, status: int, ms: float, caller: str) -> None:
-    """The line of a request. Every value is one of ours, or was looked at before."""
+    """The line of a request. Every value is one of ours, or was looked at before.
+
+    It is written at the end of this turn of the loop, before whatever else is logged.
+    """
     if _is_json:
         now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
         line = _Request(
@@ -113,7 +120,9 @@ def request(request_id: str, method: str, route: str, status: int, ms: float, ca
             ms=ms,
             caller=caller,
         )
-        sys.stderr.write(_encode(line).decode() + "\n")
+        if not _waiting:
+            asyncio.get_running_loop().call_soon(_write_waiting)
+        _waiting.append(_encode(line))
         return
     structlog.get_logger().info(
         "request",
@@ -124,6 +133,13 @@ def request(request_id: str, method: str, route: str, status: int, ms: float, ca
         ms=ms,
         caller=caller,
     )
+
+
+def _write_waiting() -> None:
+    """The lines of the requests that ended in this turn of the loop, in one write."""
+    if _waiting:
+        sys.stderr.write(b"\n".join((*_waiting, b"")).decode())
+        _waiting.clear()
 
 
 def _json(_: Any, __: str, event: Event) -> str:

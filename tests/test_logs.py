@@ -61,6 +61,7 @@ async def test_every_request_is_one_line_without_its_address(
     await town.as_(
         "secretary", "GET", f"/v1/needs?cursor={TOKEN}", headers={"X-Request-Id": "abc-1"}
     )
+    await asyncio.sleep(0)
     (line,) = [line for line in _lines(capfd.readouterr().err) if line["event"] == "request"]
     assert line.pop("ms") > 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", line.pop("timestamp"))
@@ -89,6 +90,7 @@ async def test_the_route_is_logged_and_never_the_path(
 ) -> None:
     capfd.readouterr()
     await town.as_("anonymous", method, path)
+    await asyncio.sleep(0)
     said = capfd.readouterr().err
     (line,) = _lines(said)
     shown = line["method"], re.sub(r"\{\w+", "{need_id", line["route"])
@@ -201,6 +203,19 @@ def test_on_a_terminal_lines_are_for_people(capfd: pytest.CaptureFixture[str]) -
     _assert_clean(said)
 
 
+async def test_lines_keep_their_order_and_those_of_one_turn_are_written_together(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(3):
+        logs.request(f"a{number}", "GET", "/v1/needs", 200, 1.5, "person")
+    assert capfd.readouterr().err == ""
+    structlog.get_logger().warning("worker.waiting", seconds=2)
+    logs.request("a3", "GET", "/v1/needs", 200, 1.5, "person")
+    await asyncio.sleep(0)
+    said = _lines(capfd.readouterr().err)
+    assert [line.get("request_id") for line in said] == ["a0", "a1", "a2", None, "a3"]
+
+
 def test_a_line_costs_little(capfd: pytest.CaptureFixture[str]) -> None:
     log = structlog.get_logger()
     fields = {"request_id": "0" * 32, "method": "GET", "route": "/v1/needs", "status": 200}
@@ -298,6 +313,7 @@ async def test_nothing_that_anybody_sends_anywhere_is_in_the_log(
     await town.as_(TOKEN, "GET", "/v1/needs")
     sign_in = {"login": "resident@test", "password": PASSWORD}
     session = await town.as_("anonymous", "POST", "/v1/sessions", json=sign_in)
+    await asyncio.sleep(0)
     out, said = capfd.readouterr()
     assert seen >= {200, 400, 404}
     assert 500 not in seen
