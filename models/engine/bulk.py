@@ -34,7 +34,7 @@ async def copy(target: SQLite | Postgres, loads: Sequence[Load]) -> None:
 
 async def _copy(target: SQLite | Postgres, loads: Sequence[Load]) -> None:
     if isinstance(target, Postgres):
-        async with target.require_pool().acquire() as connection, connection.transaction():
+        async with target.lending().lent() as connection, connection.transaction():
             for table, columns, rows in loads:
                 await connection.copy_records_to_table(table, records=rows, columns=columns)
         return

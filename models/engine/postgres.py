@@ -13,13 +13,13 @@ from piccolo.engine.postgres import PostgresEngine
 from piccolo.querystring import QueryString
 
 from models.engine import changes
-from models.engine.errors import DatabaseBusy, DatabaseClosed, DatabaseUnavailable
+from models.engine.errors import DatabaseClosed, DatabaseUnavailable
 from models.engine.hearing import Hearing
+from models.engine.lending import Lending
 from models.engine.work import UnitOfWork, Work, joined
 
 POOL_SIZE = 8
 CONNECT_S = 10.0
-ACQUIRE_S = 10.0
 CLOSE_PATIENCE_S = 10.0
 # So many statements that were put off go in one.
 TOGETHER = 8
@@ -57,6 +57,7 @@ class Postgres(PostgresEngine):
         self.changes = changes.Changes()
         self._pool_size = pool_size
         self._hearing: Hearing | None = None
+        self._lending: Lending | None = None
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -77,6 +78,7 @@ class Postgres(PostgresEngine):
             raise DatabaseUnavailable("the address of the PostgreSQL server is malformed") from None
         except _UNREACHABLE as problem:
             raise _unavailable("cannot connect to PostgreSQL", problem) from problem
+        self._lending = Lending(self.pool, self._pool_size)
 
     async def listen(self) -> None:
         """Hear what other processes write, so that what was read may be kept until they do."""
@@ -88,8 +90,10 @@ class Postgres(PostgresEngine):
         if self._hearing:
             await self._hearing.stop()
         pool, self.pool = self.pool, None
-        if pool is None:
+        lending, self._lending = self._lending, None
+        if pool is None or lending is None:
             return
+        lending.close()
         try:
             async with asyncio.timeout(CLOSE_PATIENCE_S):
                 await asyncio.gather(*self._finishing, return_exceptions=True)
@@ -115,8 +119,8 @@ class Postgres(PostgresEngine):
             work.put_off(sql, args)
 
     async def open_work(self) -> Work:
-        pool = self.require_pool()
-        return PostgresWork(self, pool, await _acquire(pool))
+        lending = self.lending()
+        return PostgresWork(self, lending, await _taken(lending))
 
     # What Piccolo calls.
 
@@ -151,14 +155,17 @@ class Postgres(PostgresEngine):
         work = joined(self)
         if work is not None:
             return await work.statement(sql, args)
-        pool = self.require_pool()
-        connection = await _acquire(pool)
+        lending = self.lending()
+        connection = await _taken(lending)
+        is_fine = False
         try:
-            return await _fetch(connection, sql, args)
+            found = await _fetch(connection, sql, args)
+            is_fine = True
+            return found
         finally:
             if written := changes.written(sql):
                 self.changes.note(written)
-            await pool.release(connection)
+            await lending.give(connection, is_fine=is_fine)
 
     def connections(self) -> tuple[int, int]:
         """How many connections there are, and how many of them are at work."""
@@ -167,11 +174,11 @@ class Postgres(PostgresEngine):
         size: int = self.pool.get_size()
         return size, size - self.pool.get_idle_size()
 
-    def require_pool(self) -> asyncpg.Pool:
-        """The open pool; refuses with DatabaseClosed before `start` and after `close`."""
-        if self.pool is None:
+    def lending(self) -> Lending:
+        """The connections; refuses with DatabaseClosed before `start` and after `close`."""
+        if self._lending is None:
             raise DatabaseClosed("call start() first, and ask nothing after close()")
-        return self.pool
+        return self._lending
 
     async def _finish(self, ending: Coroutine[Any, Any, None]) -> None:
         """Lets `ending` run to its end even when the caller is cancelled meanwhile."""
@@ -193,10 +200,10 @@ class PostgresWork(Work):
     put off is one statement, which is a transaction of its own: one round trip instead of three.
     """
 
-    def __init__(self, engine: Postgres, pool: asyncpg.Pool, connection: Any) -> None:
+    def __init__(self, engine: Postgres, lending: Lending, connection: Any) -> None:
         super().__init__()
         self._engine = engine
-        self._pool = pool
+        self._lending = lending
         self.connection = connection
         # Entered and left by hand, in different methods: for asyncpg it is an `async with`.
         self._transaction = connection.transaction()
@@ -233,12 +240,14 @@ class PostgresWork(Work):
         await self._engine._finish(self._end(problem))
 
     async def _end(self, problem: BaseException | None) -> None:
+        is_fine = False
         try:
             if self._begun:
                 await self._transaction.__aexit__(type(problem) if problem else None, problem, None)
             elif self._later and problem is None:
                 sql, args = _together(self._later)
                 await self.connection.fetch(sql, *args)
+            is_fine = problem is None
         except (*_LOST, asyncpg.InterfaceError) as lost:
             # Without a COMMIT it has rolled back by itself, and the first error says more.
             if problem is None:
@@ -246,7 +255,7 @@ class PostgresWork(Work):
         finally:
             # Also when it failed: a COMMIT whose answer was lost may have been carried out.
             self._engine.changes.note(self._written)
-            await self._pool.release(self.connection)
+            await self._lending.give(self.connection, is_fine=is_fine)
         if problem is None:
             self._committed()
 
@@ -275,15 +284,9 @@ def _moved(sql: str, by: int) -> str:
     return _PLACE.sub(lambda place: f"${int(place[1]) + by}", sql)
 
 
-async def _acquire(pool: asyncpg.Pool) -> Any:
+async def _taken(lending: Lending) -> Any:
     try:
-        if pool.get_idle_size():
-            # The usual case, in which there is nothing to wait for.
-            return await pool.acquire()
-        async with asyncio.timeout(ACQUIRE_S):
-            return await pool.acquire()
-    except TimeoutError as problem:
-        raise DatabaseBusy(f"no database connection came free in {ACQUIRE_S:.0f} s") from problem
+        return await lending.take()
     except _UNREACHABLE as problem:
         raise _unavailable("cannot connect to PostgreSQL", problem) from problem
 

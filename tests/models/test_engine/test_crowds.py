@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from models import engine
-from models.engine import postgres as postgres_engine_module
+from models.engine import lending
+from models.engine.postgres import POOL_SIZE
 from tests import databases
 from tests.models.test_engine.shelves import (
     Shelf,
@@ -60,7 +61,7 @@ async def test_1500_cancelled_units_leave_every_connection_free_and_no_thread_be
     assert threading.active_count() == threads
     if isinstance(db, engine.Postgres):
         async with asyncio.timeout(5), contextlib.AsyncExitStack() as stack:
-            for _ in range(postgres_engine_module.POOL_SIZE):
+            for _ in range(POOL_SIZE):
                 await stack.enter_async_context(pool(db).acquire())
 
 
@@ -174,13 +175,52 @@ async def test_a_backend_killed_before_the_commit_is_not_taken_for_a_commit(
 async def test_a_pool_with_no_free_connection_says_so(
     pg: engine.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_engine_module, "ACQUIRE_S", 0.05)
+    monkeypatch.setattr(lending, "ACQUIRE_S", 0.05)
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(postgres_engine_module.POOL_SIZE):
-            await stack.enter_async_context(pool(pg).acquire())
+        for _ in range(POOL_SIZE):
+            await stack.enter_async_context(pg.lending().lent())
         with pytest.raises(engine.DatabaseBusy, match="came free"):
             await titles()
     assert await titles() == []
+
+
+async def test_whoever_is_cancelled_as_a_connection_comes_leaves_it_to_the_next(
+    pg: engine.Postgres,
+) -> None:
+    lending = pg.lending()
+    held = [await lending.take() for _ in range(POOL_SIZE)]
+    first, second = (asyncio.create_task(lending.take()) for _ in range(2))
+    await asyncio.sleep(0)
+    await lending.give(held.pop(), is_fine=True)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    held.append(await second)
+    third = asyncio.create_task(lending.take())
+    await asyncio.sleep(0)
+    await lending.give(held.pop(), is_fine=False)
+    third.cancel()
+    await asyncio.gather(third, return_exceptions=True)
+    for connection in held:
+        await lending.give(connection, is_fine=True)
+    assert pool(pg).get_idle_size() == pool(pg).get_size()
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(POOL_SIZE):
+            await stack.enter_async_context(lending.lent())
+
+
+async def test_who_waits_for_a_connection_longest_gets_it_first(pg: engine.Postgres) -> None:
+    order: list[int] = []
+
+    async def ask(number: int) -> None:
+        await pg.rows("SELECT 1")
+        order.append(number)
+
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(POOL_SIZE - 1):
+            await stack.enter_async_context(pg.lending().lent())
+        await asyncio.gather(*map(ask, range(20)))
+    assert order == list(range(20))
 
 
 _WRITER = """
