@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, UnsetType, structs
 
 from models import accounts, places, values
 
@@ -337,11 +337,12 @@ def disclose(
     its public point and at its public place (`at` has them by place), and a phone is masked unless
     it is the reader's `own`."""
     kind: Any = type(record)
-    changes: dict[str, Any] = {}
+    hidden, exact = _withheld(kind, level)
+    changes: dict[str, Any] = dict(hidden)
     for name in _inside(kind):
         changes[name] = tuple(disclose(part, level, own=own) for part in getattr(record, name))
-    for name in _withheld(kind, level):
-        changes |= _instead(record, name, at)
+    if exact and record.is_home:  # type: ignore[attr-defined]
+        changes |= _roughly(record, exact, at)
     for name in () if own else _masked(kind):
         phone = changes.get(name, getattr(record, name, UNSET))
         if isinstance(phone, str):
@@ -402,24 +403,30 @@ def mask(phone: str) -> str:
     return "".join("*" if at in hidden else letter for at, letter in enumerate(phone))
 
 
-def _instead(record: Any, name: str, at: Mapping[uuid.UUID, uuid.UUID]) -> dict[str, Any]:
-    if name not in ("location", "place_id"):
-        return {name: UNSET}
-    if not record.is_home:
-        return {}
-    if name == "place_id":
-        return {"place_id": at[record.place_id]}
-    return {"location": public_point(record.location, True), "location_exact": False}
+def _roughly(
+    record: Any, exact: frozenset[str], at: Mapping[uuid.UUID, uuid.UUID]
+) -> dict[str, Any]:
+    """What everybody may know of where a home is, for those of these fields that it has."""
+    found: dict[str, Any] = {}
+    if "location" in exact:
+        found = {"location": public_point(record.location, True), "location_exact": False}
+    if "place_id" in exact:
+        found["place_id"] = at[record.place_id]
+    return found
 
 
 @functools.cache
-def _withheld(kind: type, level: Level) -> tuple[str, ...]:
+def _withheld(kind: type, level: Level) -> tuple[dict[str, UnsetType], frozenset[str]]:
+    """The fields that a reader of that level sees nothing of, and those that say where something
+    is: withheld of a home alone."""
     allowed = LEVELS.index(level)
-    return tuple(
+    names = {
         name
         for name in kind.__struct_fields__  # type: ignore[attr-defined]
         if LEVELS.index(field_level(kind, name)) > allowed
-    )
+    }
+    exact = frozenset(names & {"location", "place_id"})
+    return dict.fromkeys(sorted(names - exact), UNSET), exact
 
 
 @functools.cache
