@@ -315,8 +315,8 @@ async def _there(need_id: uuid.UUID, account: uuid.UUID, label: str) -> bool:
 async def _for_everybody(need_id: uuid.UUID) -> needs.NeedRecord:
     """A need whose places are for whoever comes: also one that is filled, and so no longer on the
     list of what is asked for."""
-    rows = await engine.fetch(
-        "SELECT * FROM need WHERE id = $1 AND status IN ('open', 'closed')"
+    rows = await engine.rows(
+        f"SELECT {needs.COLUMNS} FROM need WHERE id = $1 AND status IN ('open', 'closed')"
         " AND beneficiary = 'community'",
         need_id,
     )
