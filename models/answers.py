@@ -42,23 +42,21 @@ async def claim(caller: str, route: str, key: str, request_digest: str) -> Kept 
     A second request with the same key waits here for the first one to commit or roll back.
     Refuses the key for another payload.
     """
-    await engine.execute(
-        "DELETE FROM answer WHERE caller = $1 AND route = $2 AND key = $3 AND created_at < $4",
-        caller,
-        route,
-        key,
-        base.now() - KEPT_FOR,
-    )
-    claimed = await engine.fetch(
+    now = base.now()
+    # One that is not kept any more is taken over.
+    claimed = await engine.rows(
         "INSERT INTO answer (id, caller, route, key, request_digest, status, headers, body,"
         " created_at) VALUES ($1, $2, $3, $4, $5, 0, '', '', $6)"
-        " ON CONFLICT (caller, route, key) DO NOTHING RETURNING id",
+        " ON CONFLICT (caller, route, key) DO UPDATE SET"
+        " request_digest = excluded.request_digest, status = 0, headers = '', body = '',"
+        " created_at = excluded.created_at WHERE answer.created_at < $7 RETURNING id",
         base.new_id(),
         caller,
         route,
         key,
         request_digest,
-        base.now(),
+        now,
+        now - KEPT_FOR,
     )
     if claimed:
         return None
@@ -80,7 +78,7 @@ async def claim(caller: str, route: str, key: str, request_digest: str) -> Kept 
 
 async def keep(caller: str, route: str, key: str, answer: Kept) -> None:
     """Store the answer of a claimed key, in the same unit of work."""
-    await engine.execute(
+    await engine.later(
         "UPDATE answer SET status = $1, headers = $2, body = $3"
         " WHERE caller = $4 AND route = $5 AND key = $6",
         answer.status,

@@ -140,10 +140,12 @@ def execute(sql: str, *args: Any) -> Awaitable[None]:
 
 
 def later(sql: str, *args: Any) -> Awaitable[None]:
-    """An INSERT whose answer nobody waits for: in a unit of work it may go together with others,
-    in one round trip, before the next statement that is asked and at the latest with COMMIT.
+    """A statement that writes and whose answer nobody waits for: in a unit of work it may go
+    together with others, in one round trip, before the next one that is asked and at the latest
+    with COMMIT.
 
-    What goes together does not see one another's rows; what refers to them is checked at the end.
+    What goes together must not touch the same rows: none sees what the others write. Only foreign
+    keys are looked at when all of it is there.
     """
     return current().later(sql, *args)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 
-from models import engine
+from models import answers, base, engine
 from tests.towns import Town, a_need, an_offering
 
 
@@ -112,6 +113,19 @@ async def test_a_key_of_a_refused_request_may_be_used_again(town: Town) -> None:
     assert refused.status_code == 422
     answer = await town.as_("secretary", "POST", "/v1/needs", json=a_need(town), headers=headers)
     assert answer.status_code == 201
+
+
+async def test_a_key_is_forgotten_after_seven_days(town: Town) -> None:
+    headers = {"Idempotency-Key": "breakfast-6"}
+    first = await town.as_("secretary", "POST", "/v1/needs", json=a_need(town), headers=headers)
+    before = base.now() - answers.KEPT_FOR - dt.timedelta(minutes=1)
+    await engine.execute("UPDATE answer SET created_at = $1", before)
+    other = a_need(town, beneficiaries=7)
+    for _ in range(2):
+        again = await town.as_("secretary", "POST", "/v1/needs", json=other, headers=headers)
+        assert (again.status_code, again.json()["beneficiaries"]) == (201, 7)
+    assert first.json()["id"] != again.json()["id"]
+    assert len((await town.get("/v1/needs"))["items"]) == 2
 
 
 async def test_one_key_of_two_callers_is_two_keys(town: Town) -> None:
