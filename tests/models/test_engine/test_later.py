@@ -35,6 +35,16 @@ async def test_a_unit_of_nothing_else_is_kept_whole(db: engine.Engine) -> None:
     assert await books() == ["one"]
 
 
+async def test_a_unit_of_nothing_else_is_one_round_trip(pg: engine.Postgres) -> None:
+    sent: list[str] = []
+    async with engine.unit_of_work() as work:
+        work.connection.add_query_logger(lambda asked: sent.append(asked.query))  # type: ignore[attr-defined]  # PostgreSQL's alone
+        await later("a")
+        await later("b")
+    assert [text[:5] for text in sent] == ["WITH "]
+    assert await titles() == ["a", "b"]
+
+
 async def test_outside_of_a_unit_it_is_written_at_once(db: engine.Engine) -> None:
     await later("a")
     assert await titles() == ["a"]
