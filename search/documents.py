@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from models import values
 
@@ -21,6 +21,7 @@ DocumentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 SlugOrNone = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,64}\Z")]
 IdOrNone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
 Text = Annotated[str, Meta(max_length=4000)]
+Pinyin = Annotated[tuple[Text, ...], Meta(max_length=200)]
 Weekday = Annotated[int, Meta(ge=1, le=7)]
 WeekMask = Annotated[str, Meta(pattern=r"^[0-9a-f]{0,168}\Z")]
 # Beyond 2^53 a number no longer survives JSON, and so would not survive the other engine.
@@ -62,7 +63,7 @@ class Document(Struct, frozen=True, kw_only=True):
     service_types: Annotated[tuple[values.Slug, ...], Meta(max_length=64)] = ()
     service_names: Annotated[tuple[Text, ...], Meta(max_length=128)] = ()
     tags: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
-    pinyin: Annotated[tuple[Text, ...], Meta(max_length=200)] = ()
+    pinyin: Pinyin = ()
     community: SlugOrNone = ""
     community_name: Text = ""
     places: Annotated[tuple[values.Slug, ...], Meta(max_length=16)] = ()
@@ -82,14 +83,16 @@ class Document(Struct, frozen=True, kw_only=True):
 
 
 def pack(document: Document) -> bytes:
-    """The document as bytes. Refuses (BadDocument) whatever breaks a limit above.
+    """The document as bytes, but for its pinyin: most of what it weighs, and no hit tells it.
+    Refuses (BadDocument) whatever breaks a limit above.
 
     Structs built in Python are not checked by msgspec, so the bytes are read back: that is the
     one place where all limits are enforced.
     """
     try:
-        packed = msgspec.msgpack.encode(document)
+        packed = msgspec.msgpack.encode(structs.replace(document, pinyin=()))
         unpack(packed)
+        "".join(msgspec.convert(document.pinyin, Pinyin)).encode()
     except (msgspec.MsgspecError, UnicodeEncodeError, TypeError, OverflowError) as error:
         raise BadDocument(str(error)) from error
     return packed

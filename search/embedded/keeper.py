@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.documents import Document
 from search.embedded.home import Home
-from search.embedded.store import Store, is_damage
+from search.embedded.store import Store, View, is_damage
 from search.engine import Failure, Op, SearchUnavailable, Upsert
 
 
@@ -61,6 +61,12 @@ class Keeper:
         """Adds documents to the index beside, unless it has seen newer ones."""
         self._check(beside)
         return tuple(beside.store.stage([Upsert(document) for document in documents]))
+
+    def settle(self, beside: Beside) -> View:
+        """Makes what has been added so far readable, to nobody yet but who asks here."""
+        self._check(beside)
+        beside.store.publish()
+        return beside.store.view
 
     def swap(self, beside: Beside) -> None:
         """Puts the index beside in the place of the one in use."""

@@ -20,7 +20,7 @@ from search.embedded.textindex import Leaf
 from search.engine import Match
 
 _MAX_BYTES = 64_000_000  # of all together
-_MAX_FOUND = 4000
+_MAX_FOUND = 8000
 _MAX_STALE = 500  # documents; with more, asking anew is cheaper
 
 _NONE = np.zeros(0, np.int32)
@@ -29,11 +29,12 @@ Key = tuple[str, Match] | Leaf
 
 class Found(Struct, frozen=True):
     """Slots, packed, and of a text their scores, but for the `stale` slots, which were written
-    since."""
+    since; of a leaf how many there are."""
 
     packed: NDArray[np.int32 | np.uint8]
     scores: Small = _NONE
     stale: frozenset[int] = frozenset()
+    hits: int = 0
 
     @property
     def slots(self) -> Ints:
@@ -64,6 +65,7 @@ class Memory:
     def __init__(self, found: Iterable[tuple[Key, Found]] = ()) -> None:
         self._found: OrderedDict[Key, Found] = OrderedDict(found)
         self._size = sum(one.size for one in self._found.values())
+        self._alike: dict[tuple[str, int], Leaf] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Key) -> Found | None:
@@ -74,12 +76,21 @@ class Memory:
                 self._found.move_to_end(key)
             return found
 
+    def alike(self, field: str, hits: int) -> tuple[Leaf, Found] | None:
+        """A leaf of that field found in this state to stand in so many documents, and in which."""
+        with self._lock:
+            leaf = self._alike.get((field, hits))
+            found = self._found.get(leaf) if leaf else None
+            return (leaf, found) if leaf and found else None
+
     def put(self, key: Key, found: Found) -> None:
         """Remembers what was found, and forgets what was not asked for longest."""
         with self._lock:
             before = self._found.pop(key, None)
             self._size += found.size - (before.size if before else 0)
             self._found[key] = found
+            if isinstance(key, Leaf) and found.hits:
+                self._alike[key.field, found.hits] = key
             while self._size > _MAX_BYTES or len(self._found) > _MAX_FOUND:
                 _, oldest = self._found.popitem(last=False)
                 self._size -= oldest.size
@@ -91,7 +102,7 @@ class Memory:
         # Most have the same stale slots.
         stale = {some: some | touched for some in {one.stale for _, one in known}}
         return Memory(
-            (key, Found(one.packed, one.scores, stale[one.stale]))
+            (key, Found(one.packed, one.scores, stale[one.stale], one.hits))
             for key, one in known
             if len(one.stale) <= _MAX_STALE
         )

@@ -67,6 +67,7 @@ class Embedded:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="search-reader")
         self._writer = threading.Thread(target=self._write, name="search-writer", daemon=True)
         self._writer.start()
+        self._readers.submit(self._recall, lambda: self.keeper.store.view)
 
     @property
     def paused(self) -> bool:
@@ -148,6 +149,18 @@ class Embedded:
             raise SearchUnavailable("the search engine is closed")
         return self.keeper.store.view
 
+    async def recall(self, view: View) -> None:
+        """Reads what many questions will be about, so that it is known before the first."""
+        self._view()
+        await self._on_reader(lambda: self._recall(lambda: view))
+
+    def _recall(self, current: Callable[[], View]) -> None:
+        for leaf in current().common():
+            if self._closed:
+                return
+            # In the state there is by now: writes go on.
+            current().remember(leaf)
+
     def _write(self) -> None:
         job = self._jobs.get()
         while job is not None:
@@ -190,7 +203,10 @@ class EmbeddedRebuild:
 
     async def commit(self) -> None:
         """Puts the new index in the place of the old one, between two searches."""
-        await self._engine.on_writer(lambda: self._engine.keeper.swap(self._beside))
+        engine = self._engine
+        view = await engine.on_writer(lambda: engine.keeper.settle(self._beside))
+        await engine.recall(view)
+        await engine.on_writer(lambda: engine.keeper.swap(self._beside))
 
     async def abort(self) -> None:
         """Drops the new index. Does nothing after commit."""

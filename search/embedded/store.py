@@ -20,11 +20,12 @@ from search.embedded import textindex
 from search.embedded.columns import Columns, Ints
 from search.embedded.memory import Found, Key, Memory, pack
 from search.embedded.spelling import Vocabulary
-from search.embedded.textindex import Leaf
+from search.embedded.textindex import Leaf, Standing
 from search.embedded.weighing import Weighing
 from search.engine import Delete, Failure, Match, Op, SearchUnavailable
 
 _HEAP_BYTES = 30_000_000
+_MANY = 1500  # hits; from here on counting first saves time
 
 
 class View:
@@ -88,18 +89,52 @@ class View:
                 with _reading():
                     more = textindex.slots(self._searcher, clause, len(again))
                 slots = np.union1d(slots, more)
-            self.memory.put(leaf, Found(pack(slots)))
+            self.memory.put(leaf, Found(pack(slots), hits=len(slots)))
         return slots
 
     def _fetched(self, leaf: Leaf) -> Ints:
+        if leaf.standing in (Standing.ANY, Standing.ALL):
+            # The tokens by themselves are in other questions, too.
+            singles = [Leaf(leaf.field, ((0, token),)) for _, token in leaf.tokens]
+            return self._joined(self._standing(singles), leaf.standing)
         with _reading():
             most = textindex.most(self._searcher, leaf)
             if not most:
                 return np.zeros(0, np.int64)
             clause = textindex.clause(self._schema, leaf)
+            if most >= _MANY:
+                most = textindex.count(self._searcher, clause)
+                same = self._same(leaf, clause, most)
+                if same is not None:
+                    self.memory.put(leaf, same)
+                    return same.slots
             slots = textindex.slots(self._searcher, clause, most)
-        self.memory.put(leaf, Found(pack(slots)))
+        self.memory.put(leaf, Found(pack(slots), hits=len(slots)))
         return slots
+
+    def _same(self, leaf: Leaf, clause: tantivy.Query, hits: int) -> Found | None:
+        """What is known of a leaf that stands in the very same documents. Words of one service
+        or place do, and counting tells it much sooner than listing."""
+        alike = self.memory.alike(leaf.field, hits) if hits >= _MANY else None
+        if alike is None:
+            return None
+        other, found = alike
+        both = textindex.both(clause, textindex.clause(self._schema, other))
+        return found if textindex.count(self._searcher, both) == hits else None
+
+    def _joined(self, several: Sequence[Ints], standing: Standing) -> Ints:
+        counted = np.zeros(len(self.columns.alive), np.int16)
+        for slots in several:
+            counted[slots] += 1
+        return np.flatnonzero(counted == len(several) if standing is Standing.ALL else counted)
+
+    def remember(self, leaf: Leaf) -> None:
+        """Have it known before anybody asks."""
+        self._standing([leaf])
+
+    def common(self) -> list[Leaf]:
+        """What is worth to `remember`."""
+        return textindex.common(self._searcher)
 
     def documents(self, slots: Sequence[int]) -> list[Document]:
         """The documents in these slots, in this order."""

@@ -24,7 +24,7 @@ from msgspec import Struct, structs
 from models import engine as database
 from models import migrate
 from models.demo import loader
-from search import engine, sync
+from search import engine, names, sync
 from search.documents import OFFERED, Document, Kind
 from search.engine import Query, Scope, SearchEngine
 from tests import databases
@@ -57,22 +57,17 @@ _SAME = 1e-9
 
 @pytest.fixture(scope="module")
 async def documents(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
-    """Every public document of the demo town."""
+    """Every document of the demo town that a search shows, as the index is given it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('town') / 'town.sqlite'}"
-    target = engine.open_engine(None)
     async with databases.in_use(database.open_engine(url)):
         await migrate.migrate()
         await loader.load()
-        await sync.rebuild(target)
-    found: list[Document] = []
-    while len(found) % engine.MAX_PAGE_SIZE == 0:
-        page = await target.search(
-            Query(page=len(found) // engine.MAX_PAGE_SIZE + 1, page_size=engine.MAX_PAGE_SIZE),
-            Scope(everything=True),
-        )
-        found += [hit.document for hit in page.hits]
-    await target.close()
-    return found
+        found = await names.service_types()
+        async for _, build, ids in sync.everything():
+            ops = await build(ids)
+            found += [op.document for op in ops if isinstance(op, engine.Upsert)]
+    shown = [one for one in found if one.status in Query().statuses]
+    return sorted(shown, key=lambda one: -one.rank_key)
 
 
 @pytest.fixture(params=["embedded in memory", "meilisearch, real"])
