@@ -55,9 +55,10 @@ async def tell(target: index.SearchEngine) -> int:
         if item.kind == "saved_search":
             await _settle(target, item.subject)
     changed = {str(item.subject) for item in due if item.kind != "saved_search"}
-    documents = await _documents(target, sorted(changed))
-    after: uuid.UUID | None = None
-    while documents and (searches := await saved.watched(after, _SEARCHES)):
+    searches = await saved.watched(None, _SEARCHES) if changed else []
+    # Where nobody watches the index need not be asked.
+    documents = await _documents(target, sorted(changed)) if searches else []
+    while documents and searches:
         news = []
         for search in searches:
             fitting = [document for document in documents if _may_fit(search.query, document)]
@@ -65,7 +66,7 @@ async def tell(target: index.SearchEngine) -> int:
                 news += await _news(target, search, fitting)
         if news:
             await notices.tell(news)
-        after = searches[-1].id
+        searches = await saved.watched(searches[-1].id, _SEARCHES)
     await saved.done(due)
     return len(due)
 

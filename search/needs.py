@@ -8,11 +8,14 @@ from typing import Any
 
 from models import base, disclosure, engine
 from search import engine as index
-from search import hours, places
+from search import hours, places, turns
 from search.documents import Document, Location
 
 # Withdrawn and closed ones leave the index.
 INDEXED = "status NOT IN ('withdrawn', 'closed')"
+
+# Built in one go, which takes some milliseconds.
+_AT_ONCE = 10
 
 
 async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
@@ -28,14 +31,17 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
     where = await places.lineages([row["place"] for row in rows])
     names = await places.service_names()
     ops: list[index.Op] = []
-    for identity in ids:
-        key = str(identity)
-        row = found.get(key)
-        if row is None or row["status"] in ("withdrawn", "closed"):
-            ops.append(index.Delete(key, row["version"] if row else 1))
-        else:
-            known = disclosure.columns("need", row, "public")
-            ops.append(index.Upsert(_document(identity, known, where[str(row["place"])], names)))
+    async for several in turns.pieces(ids, _AT_ONCE):
+        for identity in several:
+            key = str(identity)
+            row = found.get(key)
+            if row is None or row["status"] in ("withdrawn", "closed"):
+                ops.append(index.Delete(key, row["version"] if row else 1))
+            else:
+                known = disclosure.columns("need", row, "public")
+                ops.append(
+                    index.Upsert(_document(identity, known, where[str(row["place"])], names))
+                )
     return ops
 
 

@@ -47,7 +47,15 @@ def _lineage(above: list[dict[str, Any]]) -> Lineage:
 
 
 async def service_names() -> dict[str, tuple[str, ...]]:
-    """What each service type is called, with its synonyms, in both languages."""
+    """What each service type is called, with its synonyms, in both languages. Kept: never change
+    it."""
+    return await engine.kept(_service_names, None, _read_service_names) or {}
+
+
+_service_names: engine.Memo[dict[str, tuple[str, ...]]] = engine.Memo(("service_type",), 1)
+
+
+async def _read_service_names() -> dict[str, tuple[str, ...]]:
     return {
         service.slug: (
             service.name.zh,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
 
 import numpy as np
 from msgspec import Struct
@@ -59,50 +58,77 @@ def pack(slots: Ints) -> NDArray[np.int32 | np.uint8]:
     return np.packbits(bits)
 
 
-class Memory:
-    """Used by several readers at once; each state of the index has its own."""
+class _Kept:
+    """What is found, in whichever state: the state it was found in, and what."""
 
-    def __init__(self, found: Iterable[tuple[Key, Found]] = ()) -> None:
-        self._found: OrderedDict[Key, Found] = OrderedDict(found)
-        self._size = sum(one.size for one in self._found.values())
+    def __init__(self) -> None:
+        self.found: OrderedDict[Key, tuple[int, Found]] = OrderedDict()
+        self.size = 0
+        self.lock = threading.Lock()
+
+
+class Memory:
+    """Of one state of the index; used by several readers at once. All states keep what they find
+    together, so that a write costs nothing here: what it made stale is seen when it is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._kept = _Kept()
+        self._state = 0
+        # Which slots the last writes have touched, the latest last.
+        self._written: tuple[frozenset[int], ...] = ()
+        self._stale: dict[int, frozenset[int]] = {}
         self._alike: dict[tuple[str, int], Leaf] = {}
-        self._lock = threading.Lock()
 
     def get(self, key: Key) -> Found | None:
         """What was found for this, if that is still known."""
-        with self._lock:
-            found = self._found.get(key)
-            if found is not None:
-                self._found.move_to_end(key)
-            return found
+        kept = self._kept
+        with kept.lock:
+            entry = kept.found.get(key)
+            if entry is None:
+                return None
+            kept.found.move_to_end(key)
+        state, found = entry
+        if not 0 <= self._state - state <= len(self._written):
+            return None
+        stale = self._stale_since(state)
+        if len(stale) > _MAX_STALE:
+            return None
+        return Found(found.packed, found.scores, stale, found.hits) if stale else found
 
     def alike(self, field: str, hits: int) -> tuple[Leaf, Found] | None:
         """A leaf of that field found in this state to stand in so many documents, and in which."""
-        with self._lock:
-            leaf = self._alike.get((field, hits))
-            found = self._found.get(leaf) if leaf else None
-            return (leaf, found) if leaf and found else None
+        leaf = self._alike.get((field, hits))
+        found = self.get(leaf) if leaf else None
+        return (leaf, found) if leaf and found else None
 
     def put(self, key: Key, found: Found) -> None:
         """Remembers what was found, and forgets what was not asked for longest."""
-        with self._lock:
-            before = self._found.pop(key, None)
-            self._size += found.size - (before.size if before else 0)
-            self._found[key] = found
-            if isinstance(key, Leaf) and found.hits:
-                self._alike[key.field, found.hits] = key
-            while self._size > _MAX_BYTES or len(self._found) > _MAX_FOUND:
-                _, oldest = self._found.popitem(last=False)
-                self._size -= oldest.size
+        kept = self._kept
+        if isinstance(key, Leaf) and found.hits:
+            self._alike[key.field, found.hits] = key
+        with kept.lock:
+            state, before = kept.found.get(key, (-1, None))
+            if state > self._state:
+                return
+            kept.size += found.size - (before.size if before else 0)
+            kept.found[key] = self._state, found
+            kept.found.move_to_end(key)
+            while kept.size > _MAX_BYTES or len(kept.found) > _MAX_FOUND:
+                _, (_, oldest) = kept.found.popitem(last=False)
+                kept.size -= oldest.size
 
     def after(self, touched: frozenset[int]) -> Memory:
         """The memory of the next state, in which these slots were written."""
-        with self._lock:
-            known = list(self._found.items())
-        # Most have the same stale slots.
-        stale = {some: some | touched for some in {one.stale for _, one in known}}
-        return Memory(
-            (key, Found(one.packed, one.scores, stale[one.stale], one.hits))
-            for key, one in known
-            if len(one.stale) <= _MAX_STALE
-        )
+        following = Memory()
+        following._kept, following._state = self._kept, self._state + 1
+        following._written = (*self._written, touched)[-_MAX_STALE:]
+        return following
+
+    def _stale_since(self, state: int) -> frozenset[int]:
+        writes = self._state - state
+        stale = self._stale.get(writes)
+        if stale is None:
+            stale = frozenset().union(*self._written[len(self._written) - writes :])
+            self._stale[writes] = stale
+        return stale

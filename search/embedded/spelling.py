@@ -6,6 +6,7 @@ of the first letter counts as two. A word still being typed may also go on.
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left
 from collections.abc import Mapping
 
@@ -32,8 +33,9 @@ class Vocabulary:
     """All Latin words of the index and the fields (as bits) in which they occur. Never changes."""
 
     def __init__(self, fields: Mapping[str, int]) -> None:
-        self._fields = fields
         self._words = sorted(fields)
+        # In order, so that with a few more they are soon in order again.
+        self._fields = {word: fields[word] for word in self._words}
         self._letters = [_letters(word) for word in self._words]
         self._firsts = sorted({word[0] for word in self._words})
         self._remembered: dict[tuple[str, bool], Readings] = {}
@@ -138,6 +140,7 @@ def edit_distance(word: str, other: str, limit: int, *, prefix: bool) -> int:
     return min(min(row) if prefix else row[-1], limit + 1)
 
 
+@functools.lru_cache(maxsize=65_536)
 def _letters(word: str) -> int:
     """The set of letters of a word as bits; rare letters share one."""
     bits = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from search.embedded.weighing import Weighing
 from search.engine import Delete, Failure, Match, Op, SearchUnavailable
 
 _HEAP_BYTES = 30_000_000
+_NONE = np.zeros(0, np.int64)
 _MANY = 1500  # hits; from here on counting first saves time
 
 
@@ -50,12 +52,39 @@ class View:
         key: Key = (text, match)
         found = self.memory.get(key)
         if found is None or found.stale:
-            weighing = Weighing(self.words, asked)
-            scores = weighing.scores(match, self._standing, len(self.columns.alive))
+            weighing, size = Weighing(self.words, asked), len(self.columns.alive)
+            if found is None:
+                scores = weighing.scores(match, self._standing, size)
+            else:
+                # Only what was written since may be found otherwise.
+                stale = np.array(sorted(found.stale))
+                scores = np.zeros(size, np.int32)
+                scores[found.slots] = found.scores
+                scores[stale] = weighing.scores(match, partial(self._among, stale), len(stale))
             slots = np.flatnonzero(scores > 0)
             found = Found(pack(slots), scores[slots])
             self.memory.put(key, found)
         return found.slots, found.scores.astype(np.int64)
+
+    def _among(self, slots: Ints, leaves: Sequence[Leaf]) -> list[Ints]:
+        """Which of a few slots each of these stands in, as places among them."""
+        with _reading():
+            clauses = {
+                leaf: textindex.clause(self._schema, leaf)
+                for leaf in leaves
+                if textindex.most(self._searcher, leaf)
+            }
+            # Mostly none has anything to do with these, and one question tells.
+            anything = textindex.both(textindex.any_of(clauses.values()), self._one_of(slots))
+            touched = textindex.slots(self._searcher, anything, len(slots)) if clauses else _NONE
+            if not len(touched):
+                return [touched] * len(leaves)
+            here = self._one_of(touched)
+            found = {
+                leaf: textindex.slots(self._searcher, textindex.both(one, here), len(touched))
+                for leaf, one in clauses.items()
+            }
+        return [np.searchsorted(slots, found.get(leaf, _NONE)) for leaf in leaves]
 
     def _standing(self, leaves: Sequence[Leaf]) -> list[Ints]:
         """The slots where each of these stands."""
@@ -80,16 +109,18 @@ class View:
         return frozenset(found.tolist())
 
     def _refreshed(self, leaf: Leaf, found: Found, touched: frozenset[int]) -> Ints:
-        slots = found.slots
-        if found.stale:
-            slots = slots[~np.isin(slots, list(found.stale))]
-            again = found.stale & touched
-            if again:
-                clause = textindex.both(textindex.clause(self._schema, leaf), self._one_of(again))
-                with _reading():
-                    more = textindex.slots(self._searcher, clause, len(again))
-                slots = np.union1d(slots, more)
-            self.memory.put(leaf, Found(pack(slots), hits=len(slots)))
+        if not found.stale:
+            return found.slots
+        there = np.zeros(len(self.columns.alive), np.bool_)
+        there[found.slots] = True
+        there[list(found.stale)] = False
+        again = found.stale & touched
+        if again:
+            clause = textindex.both(textindex.clause(self._schema, leaf), self._one_of(again))
+            with _reading():
+                there[textindex.slots(self._searcher, clause, len(again))] = True
+        slots = np.flatnonzero(there)
+        self.memory.put(leaf, Found(pack(slots), hits=len(slots)))
         return slots
 
     def _fetched(self, leaf: Leaf) -> Ints:
@@ -100,7 +131,7 @@ class View:
         with _reading():
             most = textindex.most(self._searcher, leaf)
             if not most:
-                return np.zeros(0, np.int64)
+                return _NONE
             clause = textindex.clause(self._schema, leaf)
             if most >= _MANY:
                 most = textindex.count(self._searcher, clause)
@@ -154,7 +185,7 @@ class View:
     def _one_of(self, slots: Iterable[int]) -> tantivy.Query:
         # One clause per slot: a single query over a set of terms is fifteen times slower.
         term = tantivy.Query.term_query
-        return textindex.any_of(term(self._schema, "slot", slot) for slot in slots)
+        return textindex.any_of(term(self._schema, "slot", int(slot)) for slot in slots)
 
 
 class Store:

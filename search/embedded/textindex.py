@@ -29,8 +29,8 @@ _MOST_COMMON = 2000
 _BLOCK = 50  # slots; a float holds sums of so many different powers of two exactly
 
 
-class Standing(enum.Enum):
-    """How tokens have to stand in a field."""
+class Standing(enum.StrEnum):
+    """How tokens have to stand in a field. Texts, because a mere Enum is hashed in Python."""
 
     TOGETHER = "together"  # at their distances from each other
     ALL = "all"  # wherever
