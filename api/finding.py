@@ -41,7 +41,6 @@ class SearchController(Controller):
         self,
         request: StrictRequest,
         engine: NamedDependency[SkipValidation[index.SearchEngine]],
-        ledger: NamedDependency[queries.Ledger],
         q: Words = "",
         kind: Kinds = None,
         service_type: Slugs = None,
@@ -106,6 +105,8 @@ class SearchController(Controller):
         finding = _Finding(engine, scopes.of(request.user), shapes.tongue_of(request))
         answer = await finding.find(query, moment)
         if remember and page == 1 and answer.total:
+            # Not a dependency: of two the framework makes a group of tasks.
+            ledger: queries.Ledger = request.app.state.ledger
             asking.note(ledger, request, q, community)
         return answers.shown(request, answer)
 

@@ -66,13 +66,18 @@ def _spelt(word: str, documents: Iterable[Document]) -> str | None:
     if len(word) < _SHORTEST:
         return None
     limit = 1 if len(word) < spelling.ONE_TYPO else 2 if len(word) < spelling.TWO_TYPOS else 3
-    seen = Counter(other for read in _read(documents) for other in read.latin)
+    seen: Counter[str] = Counter()
+    for read, times in _read(documents):
+        for other in read.latin:
+            seen[other] += times
     near = []
     for other, times in seen.items():
         if other.startswith(word):
             return None
+        if len(other) < _SHORTEST or not spelling.may_be_near(word, other, limit):
+            continue
         distance = spelling.edit_distance(word, other, limit, prefix=False)
-        if distance <= limit and len(other) >= _SHORTEST:
+        if distance <= limit:
             near.append((distance, -times, other))
     return min(near)[2] if near else None
 
@@ -81,9 +86,10 @@ def _instead(word: str, documents: Iterable[Document]) -> str | None:
     """The Chinese word that sounds like this one, or nearly looks like it; None if this one is
     there."""
     seen: Counter[str] = Counter()
-    for read in _read(documents):
+    for read, times in _read(documents):
         for run in read.han:
-            seen.update(run[at : at + len(word)] for at in range(len(run) - len(word) + 1))
+            for at in range(len(run) - len(word) + 1):
+                seen[run[at : at + len(word)]] += times
     if word in seen or len(word) < 2:
         return None
     sound = pinyin.read(word)
@@ -100,8 +106,10 @@ def _instead(word: str, documents: Iterable[Document]) -> str | None:
     return min(near)[2] if near else None
 
 
-def _read(documents: Iterable[Document]) -> Iterable[analysis.Read]:
+def _read(documents: Iterable[Document]) -> Iterable[tuple[analysis.Read, int]]:
+    """The texts of these documents, read, and in how many places each stands."""
+    texts: Counter[str] = Counter()
     for document in {document.id: document for document in documents}.values():
-        texts = (document.title_zh, document.title_en, *document.service_names)
-        for text in (*texts, document.community_name):
-            yield analysis.read(text)
+        texts.update((document.title_zh, document.title_en, *document.service_names))
+        texts[document.community_name] += 1
+    return [(analysis.read(text), times) for text, times in texts.items()]

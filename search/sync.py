@@ -8,6 +8,7 @@ is on its way at a time; the next is read when the index has it, so a slow index
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import functools
 import sqlite3
 import uuid
@@ -131,11 +132,18 @@ async def rebuild(
 
 async def lag() -> float:
     """Seconds since the oldest change that the index has not seen; 0 when it has seen all."""
-    rows = await engine.fetch("SELECT min(happened_at) AS oldest FROM outbox")
-    if rows[0]["oldest"] is None:
+    found = await engine.kept(_oldest, None, _read_oldest)
+    if not found or found[0] is None:
         return 0.0
-    oldest = base.moment(rows[0]["oldest"])
-    return max((base.now() - oldest).total_seconds(), 0.0)
+    return max((base.now() - found[0]).total_seconds(), 0.0)
+
+
+_oldest: engine.Memo[tuple[dt.datetime | None]] = engine.Memo(("outbox",), 1)
+
+
+async def _read_oldest() -> tuple[dt.datetime | None]:
+    ((oldest,),) = await engine.rows("SELECT min(happened_at) FROM outbox")
+    return (None if oldest is None else base.moment(oldest),)
 
 
 async def _forget(target: index.SearchEngine) -> None:

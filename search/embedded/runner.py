@@ -201,9 +201,10 @@ class EmbeddedRebuild:
     async def add(self, documents: Sequence[Document]) -> tuple[Failure, ...]:
         """Adds documents, unless a newer version has arrived by apply. Others have their turn."""
         engine, failures = self._engine, list[Failure]()
-        for start in range(0, len(documents), _AT_ONCE):
+        # Once at least: an engine that is closed says so of no documents, too.
+        for start in range(0, max(len(documents), 1), _AT_ONCE):
             several = documents[start : start + _AT_ONCE]
-            failures += await engine.on_writer(partial(engine.keeper.add, self._beside, several))
+            failures += await engine.on_writer(partial(self._add, several))
         return tuple(failures)
 
     async def commit(self) -> None:
@@ -216,6 +217,9 @@ class EmbeddedRebuild:
     async def abort(self) -> None:
         """Drops the new index. Does nothing after commit."""
         await self._engine.on_writer(lambda: self._engine.keeper.drop(self._beside))
+
+    def _add(self, documents: Sequence[Document]) -> tuple[Failure, ...]:
+        return self._engine.keeper.add(self._beside, documents)
 
 
 def _settle(done: Future[T], work: Callable[[], T]) -> None:

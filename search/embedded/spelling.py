@@ -116,6 +116,16 @@ class Vocabulary:
         return found
 
 
+def may_be_near(word: str, other: str, edits: int) -> bool:
+    """False only if their lengths or letters alone take more than so many edits."""
+    asked, has = _letters(word), _letters(other)
+    return (
+        abs(len(word) - len(other)) <= edits
+        and (asked & ~has).bit_count() <= edits
+        and (has & ~asked).bit_count() <= edits
+    )
+
+
 def edit_distance(word: str, other: str, limit: int, *, prefix: bool) -> int:
     """Edits from `word` to `other`, or to the nearest beginning of it; limit + 1 if more.
 

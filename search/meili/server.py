@@ -1,14 +1,16 @@
 """The server over HTTP: every call has a time-out, and every trouble is a SearchUnavailable.
 
 Searches and documents go through httpx, over aiohttp because its own transport takes four times as
-long. What is asked once in a while (indexes, settings, keys) goes through the official client: it
-is synchronous and its objects are not safe in threads, so each call makes one and runs in a thread.
+long, and without httpx's client, which looks for cookies, redirects and passwords. What is asked
+once in a while (indexes, settings, keys) goes through the official client: it is synchronous and
+its objects are not safe in threads, so each call makes one and runs in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -86,19 +88,18 @@ class Server:
         self._headers = {"Accept-Encoding": "identity"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
-        self._client = httpx.AsyncClient(
+        self._transport = AiohttpTransport(
             # Without TLS there is nothing to verify, and the certificates need not be read.
-            transport=AiohttpTransport(verify=address.scheme == "https", limits=_LIMITS),
+            verify=address.scheme == "https",
+            limits=_LIMITS,
+            proxy=_proxy(address),
         )
+        self.closed = False
         self._url, self._key = str(address).rstrip("/"), key
         self._breaker = Breaker()
         # A request is put together here, and its few addresses once: the client would read the
         # address and mix the headers anew for each.
         self._address = functools.lru_cache(64)(lambda path: httpx.URL(self._url + path))
-
-    @property
-    def closed(self) -> bool:
-        return self._client.is_closed
 
     @property
     def paused(self) -> bool:
@@ -135,7 +136,8 @@ class Server:
 
     async def close(self) -> None:
         """Closes all connections. May be called twice."""
-        await self._client.aclose()
+        self.closed = True
+        await self._transport.aclose()
 
     async def ask(
         self, kind: type[T], method: str, path: str, body: object = None, **parameters: Any
@@ -204,7 +206,8 @@ class Server:
                     params=parameters or None,
                     extensions=_TIMEOUTS,
                 )
-                answer = await self._client.send(request)
+                answer = await self._transport.handle_async_request(request)
+                got = await _body(answer)
         except (httpx.HTTPError, aiohttp.ClientError, TimeoutError) as error:
             self._breaker.failed()
             reason = str(error) or type(error).__name__
@@ -216,8 +219,8 @@ class Server:
             raise SearchUnavailable("the search engine is closed") from error
         self._heard(answer.status_code, answer.headers.get("retry-after", ""))
         if answer.is_success:
-            return answer.content
-        raise Answered(answer.status_code, _trouble(answer.content))
+            return got
+        raise Answered(answer.status_code, _trouble(got))
 
     def _check(self) -> None:
         if self.closed:
@@ -230,6 +233,20 @@ class Server:
             self._breaker.failed(float(retry_after) if retry_after.isdecimal() else 0.0)
         else:
             self._breaker.succeeded()
+
+
+async def _body(answer: httpx.Response) -> bytes:
+    assert isinstance(answer.stream, httpx.AsyncByteStream)
+    try:
+        return b"".join([part async for part in answer.stream])
+    finally:
+        await answer.stream.aclose()
+
+
+def _proxy(address: httpx.URL) -> httpx.Proxy | None:
+    """What the environment says stands between us and this address, as for the official client."""
+    url = urllib.request.getproxies().get(address.scheme)
+    return httpx.Proxy(url) if url and not urllib.request.proxy_bypass(address.host) else None
 
 
 def _decoded(kind: type[T], answer: bytes) -> T:
