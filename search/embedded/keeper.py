@@ -34,6 +34,10 @@ class Keeper:
             self._close_home()
             raise
 
+    @property
+    def rebuilding(self) -> bool:
+        return self._beside is not None
+
     def write(self, batches: Sequence[Sequence[Op]]) -> list[tuple[Failure, ...]]:
         """Makes batches of writes searchable; their failures in order.
 

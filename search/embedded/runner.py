@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,6 +40,8 @@ T = TypeVar("T")
 _READERS = 2
 _MAX_RECEIPTS = 1000  # remembered after their batch is done; older ones count as done
 _AT_ONCE = 50  # documents of a rebuild, which take some 20 milliseconds
+# What was written since makes what is known stale, and in the end too stale to be of use.
+_RECALL_AFTER, _RECALL_EVERY_S = 250, 60.0
 _MAX_TOGETHER = 64  # batches in one commit
 
 
@@ -69,7 +72,8 @@ class Embedded:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="search-reader")
         self._writer = threading.Thread(target=self._write, name="search-writer", daemon=True)
         self._writer.start()
-        self._readers.submit(self._recall, lambda: self.keeper.store.view)
+        self._writes, self._recall_at = 0, 0.0
+        self._recall_current()
 
     @property
     def paused(self) -> bool:
@@ -156,6 +160,10 @@ class Embedded:
         self._view()
         await self._on_reader(lambda: self._recall(lambda: view))
 
+    def _recall_current(self) -> None:
+        self._writes, self._recall_at = 0, time.monotonic() + _RECALL_EVERY_S
+        self._readers.submit(self._recall, lambda: self.keeper.store.view)
+
     def _recall(self, current: Callable[[], View]) -> None:
         for leaf in current().common():
             if self._closed:
@@ -189,6 +197,13 @@ class Embedded:
             return
         for batch, failed in zip(batches, failures, strict=True):
             batch.done.set_result(failed)
+        self._writes += sum(len(batch.ops) for batch in batches)
+        if (
+            self._writes >= _RECALL_AFTER
+            and time.monotonic() >= self._recall_at
+            and not self.keeper.rebuilding  # which ends with it
+        ):
+            self._recall_current()
 
 
 class EmbeddedRebuild:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import numpy as np
@@ -10,7 +11,8 @@ import tantivy
 
 from search import engine, pinyin
 from search.documents import Document
-from search.embedded import store, textindex
+from search.embedded import runner, store, textindex
+from search.embedded.memory import Found
 from search.engine import Page, SearchEngine
 from tests.search.builders import EVERYONE, a_document, a_query, put
 
@@ -83,6 +85,28 @@ async def test_what_is_recalled_and_what_is_alike_are_found_as_if_nobody_knew(
         assert await answers(knowing) == await answers(plain) != expected
     await knowing.close()
     await plain.close()
+
+
+async def test_after_many_writes_what_is_common_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_COMMON", "_COMMON_BEGINNING"):
+        monkeypatch.setattr(textindex, name, 20)
+    monkeypatch.setattr(runner, "_RECALL_EVERY_S", 0)
+    target = runner.Embedded(None)
+    await put(target, *a_town(249))
+    common = target.keeper.store.view.common()
+    assert len(common) > 20
+
+    def known() -> list[Found | None]:
+        return [target.keeper.store.view.memory.get(leaf) for leaf in common]
+
+    assert not any(known())
+    await put(target, *a_town(1, version=2))
+    async with asyncio.timeout(10):
+        while any(found is None or found.stale for found in known()):
+            await asyncio.sleep(0.01)
+    await target.close()
 
 
 def test_many_slots_are_listed_from_their_sums_in_order() -> None:
