@@ -65,11 +65,12 @@ class Codes:
         if missing > 0:
             self._table = np.pad(self._table, ((0, missing), (0, 0)))
             self._borrowed = False
-        codes += [0] * (len(self._table) - len(codes))
-        if self._table[:, slot].tolist() != codes:
-            if self._borrowed:
-                self._table, self._borrowed = self._table.copy(), False
-            self._table[:, slot] = codes
+        if self._borrowed:
+            if self._table[:, slot].tolist() == codes + [0] * -missing:
+                return
+            self._table, self._borrowed = self._table.copy(), False
+        self._table[:, slot] = 0
+        self._table[: len(codes), slot] = codes
 
     def any_of(self, slots: Ints, values: Iterable[str]) -> Bools:
         """Which of these documents have at least one of the values."""
@@ -154,10 +155,10 @@ class Columns:
         for name, column in self.numbers.items():
             number = getattr(document, name)
             number = ABSENT if number is None else number
-            if column[slot] != number:
-                if name in self._borrowed:
-                    self._borrowed.discard(name)
-                    column = self.numbers[name] = column.copy()
+            if name in self._borrowed and column[slot] != number:
+                self._borrowed.discard(name)
+                column = self.numbers[name] = column.copy()
+            if name not in self._borrowed:
                 column[slot] = number
         for name, codes in self.codes.items():
             some = getattr(document, name)
@@ -193,9 +194,9 @@ class Columns:
 
     def _write(self, name: str, slot: int, value: int | NDArray[np.uint8]) -> None:
         column = getattr(self, name)
-        if np.array_equal(column[..., slot], value):
-            return
         if name in self._borrowed:
+            if np.array_equal(column[..., slot], value):
+                return
             self._borrowed.discard(name)
             column = column.copy()
             setattr(self, name, column)
