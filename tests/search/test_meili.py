@@ -355,3 +355,28 @@ async def test_documents_of_another_form_are_no_answer(empty: meili.Meili) -> No
     await empty._main.settle(sent)
     with pytest.raises(SearchUnavailable, match="another form"):
         await empty.search(a_query(), EVERYONE)
+
+
+async def test_a_proxy_of_the_environment_is_asked_unless_it_says_not_for_this_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append(await reader.readline())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        for url in ("http://search.invalid:7700", f"http://127.0.0.1:{port}"):
+            server = servers.Server(url, "")
+            await server.ask(dict, "GET", "/stats")
+            await server.close()
+    assert lines == [
+        b"GET http://search.invalid:7700/stats HTTP/1.1\r\n",
+        b"GET /stats HTTP/1.1\r\n",
+    ]
