@@ -91,7 +91,7 @@ async def _soon(holds: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_two_servers_overlap_and_neither_keeps_what_the_other_has_ended(two: Two) -> None:
+async def test_neither_of_two_servers_keeps_what_the_other_has_ended(two: Two) -> None:
     await _ends(two)
     await _storm(two)
 

@@ -203,7 +203,7 @@ async def test_no_overlap_of_reads_and_writes_of_two_processes_keeps_an_old_valu
         await _rename(other, "shelf 0")
         await _until(lambda: pg.changes.since(0, ("shelf",)))
         reading = [asyncio.create_task(reader()) for _ in range(4)]
-        ends = time.monotonic() + 1.5
+        ends = time.monotonic() + 0.8
         while time.monotonic() < ends and not any(task.done() for task in reading):
             await _rename(other, f"shelf {len(written)}")
             written.append((time.monotonic(), len(written)))
@@ -211,5 +211,5 @@ async def test_no_overlap_of_reads_and_writes_of_two_processes_keeps_an_old_valu
         # Nobody writes any more: what is kept now stays.
         await asyncio.sleep(LATE_S)
         over = True
-        assert all(reads > 50 for reads in await asyncio.gather(*reading))
+        assert all(reads > 25 for reads in await asyncio.gather(*reading))
         assert await _kept() == [f"shelf {len(written) - 1}"]
