@@ -42,6 +42,8 @@ _MAX_RECEIPTS = 1000  # remembered after their batch is done; older ones count a
 _AT_ONCE = 50  # documents of a rebuild, which take some 20 milliseconds
 # What was written since makes what is known stale, and in the end too stale to be of use.
 _RECALL_AFTER, _RECALL_EVERY_S = 250, 60.0
+# Times as long as reading took, so that whoever asks or writes meanwhile is served.
+_REST, _LONGEST_REST_S = 4.0, 0.2
 _MAX_TOGETHER = 64  # batches in one commit
 
 
@@ -73,6 +75,8 @@ class Embedded:
         self._writer = threading.Thread(target=self._write, name="search-writer", daemon=True)
         self._writer.start()
         self._writes, self._recall_at = 0, 0.0
+        # Beside the readers: it rests most of its time.
+        self._recaller = ThreadPoolExecutor(1, thread_name_prefix="search-recall")
         self._recall_current()
 
     @property
@@ -137,6 +141,7 @@ class Embedded:
             self._closed = True
             self._jobs.put(None)
             await self._on_reader(self._writer.join)
+            await self._on_reader(self._recaller.shutdown)
             self._readers.shutdown()
             del self.keeper  # ends the threads inside tantivy with the index they watch
 
@@ -158,18 +163,20 @@ class Embedded:
     async def recall(self, view: View) -> None:
         """Reads what many questions will be about, so that it is known before the first."""
         self._view()
-        await self._on_reader(lambda: self._recall(lambda: view))
+        await self._on_reader(lambda: self._recall(lambda: view, rest=0.0))
 
     def _recall_current(self) -> None:
         self._writes, self._recall_at = 0, time.monotonic() + _RECALL_EVERY_S
-        self._readers.submit(self._recall, lambda: self.keeper.store.view)
+        self._recaller.submit(self._recall, lambda: self.keeper.store.view, _REST)
 
-    def _recall(self, current: Callable[[], View]) -> None:
+    def _recall(self, current: Callable[[], View], rest: float) -> None:
         for leaf in current().common():
             if self._closed:
                 return
+            began = time.monotonic()
             # In the state there is by now: writes go on.
             current().remember(leaf)
+            time.sleep(min(rest * (time.monotonic() - began), _LONGEST_REST_S))
 
     def _write(self) -> None:
         job = self._jobs.get()
