@@ -138,8 +138,10 @@ def request(request_id: str, method: str, route: str, status: int, ms: float, ca
 def _write_waiting() -> None:
     """The lines of the requests that ended in this turn of the loop, in one write."""
     if _waiting:
-        sys.stderr.write(b"\n".join((*_waiting, b"")).decode())
+        lines = b"\n".join((*_waiting, b"")).decode()
+        # First: if they cannot be written, the next ones are tried all the same.
         _waiting.clear()
+        sys.stderr.write(lines)
 
 
 def _json(_: Any, __: str, event: Event) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import re
@@ -189,6 +190,24 @@ def test_a_program_or_thread_that_dies_says_where_and_not_why(
     assert {line["error"] for line in lines} == {"ValueError"}
     assert len(done.stderr.splitlines()) == 3
     _assert_clean(done.stderr)
+
+
+async def test_lines_that_could_not_be_written_once_do_not_silence_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "stderr", Broken())
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        logs.request("first", "GET", "/v1/needs", 200, 1.0, "anonymous")
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().set_exception_handler(None)
+    logs.request("second", "GET", "/v1/needs", 200, 1.0, "anonymous")
+    await asyncio.sleep(0)
+    assert [line["request_id"] for line in _lines(capfd.readouterr().err)] == ["second"]
 
 
 def test_on_a_terminal_lines_are_for_people(capfd: pytest.CaptureFixture[str]) -> None:
