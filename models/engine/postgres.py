@@ -61,8 +61,8 @@ class Postgres(PostgresEngine):
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Opens the pool with one connection; the others are opened when they are first needed, and
-        stay. Refuses with DatabaseUnavailable, in one line, when that fails."""
+        """Opens the pool with one connection; a command needs no more. Others are opened when they
+        are needed, and stay. Refuses with DatabaseUnavailable, in one line, when that fails."""
         if self.pool is not None:
             return
         try:
@@ -81,7 +81,18 @@ class Postgres(PostgresEngine):
         self._lending = Lending(self.pool, self._pool_size)
 
     async def listen(self) -> None:
-        """Hear what other processes write, so that what was read may be kept until they do."""
+        """What a server needs besides: every connection at once, so that a limit of PostgreSQL is
+        met now and not under load (DatabaseUnavailable); and to hear what other processes write,
+        so that what was read may be kept until they do."""
+        lending = self.lending()
+        asked = (_taken(lending) for _ in range(self._pool_size))
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        for one in found:
+            if not isinstance(one, BaseException):
+                await lending.give(one, is_fine=True)
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
         self._hearing = Hearing(self.changes, self.config)
         await self._hearing.ready()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -264,3 +265,22 @@ async def test_kill_9_loses_no_acknowledged_write(tmp_path: Path) -> None:
         found = {name for (name,) in await opened.rows("SELECT name FROM note")}
     assert len(told) > 50
     assert set(told) <= found
+
+
+async def test_a_server_that_cannot_have_all_its_connections_says_so_before_anybody_calls(
+    pg: engine.Postgres,
+) -> None:
+    name = f"few_{uuid.uuid4().hex}"
+    await engine.execute(
+        f"CREATE ROLE {name} LOGIN PASSWORD 'few' CONNECTION LIMIT {POOL_SIZE - 1}"
+    )
+    try:
+        url = re.sub("://[^@]*@", f"://{name}:few@", pg.config["dsn"])
+        few = engine.Postgres(url)
+        await few.start()
+        assert few.connections()[0] == 1
+        with pytest.raises(engine.DatabaseUnavailable, match="too many connections"):
+            await few.listen()
+        await few.close()
+    finally:
+        await engine.execute(f"DROP ROLE {name}")
