@@ -8,8 +8,8 @@ import uuid
 
 import pytest
 
-from models import engine
-from tests.models.test_engine.shelves import put, titles
+from models import base, engine
+from tests.models.test_engine.shelves import Shelf, put, titles
 
 SHELF = "INSERT INTO shelf (id, title, quantity, open, at) VALUES ($1, $2, 1, TRUE, $3)"
 BOOK = "INSERT INTO book (id, shelf, text) VALUES ($1, $2, $3)"
@@ -33,6 +33,20 @@ async def test_a_unit_of_nothing_else_is_kept_whole(db: engine.Engine) -> None:
         await engine.later(BOOK, uuid.uuid4(), shelf, "one")
     assert await titles() == ["a", "b"]
     assert await books() == ["one"]
+
+
+async def test_many_rows_are_all_written_and_a_row_that_lacks_a_column_is_refused(
+    db: engine.Engine,
+) -> None:
+    rows = [
+        {"id": uuid.uuid4(), "title": f"{number:03}", "quantity": number, "open": True, "at": AT}
+        for number in range(250)
+    ]
+    await base.insert_all(Shelf, rows)
+    assert await titles() == [f"{number:03}" for number in range(250)]
+    with pytest.raises(TypeError, match="at"):
+        await base.insert_all(Shelf, [{"id": uuid.uuid4(), "title": "x", "quantity": 1, "open": 1}])
+    await base.insert_all(Shelf, [])
 
 
 async def test_a_unit_of_nothing_else_is_one_round_trip(pg: engine.Postgres) -> None:
