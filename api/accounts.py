@@ -64,12 +64,12 @@ class SessionController(Controller):
         answer was lost. A later use ends the whole sign-in."""
         return await accounts.renew(data.refresh_token, *_lives(options))
 
-    @get("/current", operation_id="current_session", summary="Who am I", guards=[auth.signed_in])
+    @get("/current", operation_id="current_session", summary="Who am I", signed_in=True)
     async def current(self, request: StrictRequest) -> accounts.Caller:
         """The account behind the token, and the roles that hold now."""
         return request.user
 
-    @delete("/current", operation_id="sign_out", summary="Sign out", guards=[auth.signed_in])
+    @delete("/current", operation_id="sign_out", summary="Sign out", signed_in=True)
     async def sign_out(self, request: StrictRequest) -> None:
         """End this sign-in on all its tokens at once."""
         await accounts.sign_out(auth.token_of(request))
@@ -89,7 +89,7 @@ class AccountController(Controller):
         )
         return await accounts.read_account(account)
 
-    @get("/current", operation_id="get_account", summary="My account", guards=[auth.signed_in])
+    @get("/current", operation_id="get_account", summary="My account", signed_in=True)
     async def read(self, request: StrictRequest) -> Response[accounts.AccountRecord]:
         """The own account."""
         account = await accounts.read_account(auth.account_of(request))
@@ -99,7 +99,7 @@ class AccountController(Controller):
         "/current",
         operation_id="change_account",
         summary="Change my account",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change(
         self, request: StrictRequest, data: JSONBody[accounts.AccountChange]
@@ -109,7 +109,7 @@ class AccountController(Controller):
         answers.require_match(request, account.version)
         return answers.changed(await accounts.change_account(account, data))
 
-    @delete("/current", operation_id="erase_account", summary="Forget me", guards=[auth.signed_in])
+    @delete("/current", operation_id="erase_account", summary="Forget me", signed_in=True)
     async def erase(self, request: StrictRequest, data: JSONBody[people.Erasure]) -> None:
         """Erase the account: sign-ins, roles, keys, and what was offered or asked for as a
         resident. The audit trail keeps ids alone. It cannot be undone, and the last operator
@@ -121,7 +121,7 @@ class AccountController(Controller):
         operation_id="change_password",
         summary="Change my password",
         status_code=204,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change_password(self, request: StrictRequest, data: JSONBody[PasswordChange]) -> None:
         """Set a new password; every other sign-in ends."""
@@ -134,7 +134,7 @@ class AccountController(Controller):
         operation_id="ban_account",
         summary="Ban an account",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def ban(
         self, request: StrictRequest, account_id: FromPath[uuid.UUID]
@@ -150,7 +150,7 @@ class AccountController(Controller):
         operation_id="unban_account",
         summary="Lift a ban",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def unban(
         self, request: StrictRequest, account_id: FromPath[uuid.UUID]

@@ -54,7 +54,7 @@ class AgreementController(Controller):
     path = "/v1/agreements"
     tags = ("agreements",)
 
-    @get(operation_id="list_agreements", summary="List agreements", guards=[auth.signed_in])
+    @get(operation_id="list_agreements", summary="List agreements", signed_in=True)
     async def list_agreements(
         self,
         request: StrictRequest,
@@ -82,7 +82,7 @@ class AgreementController(Controller):
         )
         return answers.listed(request, await agreements.shown(sees, found), limit, names)
 
-    @post(operation_id="propose_agreement", summary="Propose an agreement", guards=[auth.signed_in])
+    @post(operation_id="propose_agreement", summary="Propose an agreement", signed_in=True)
     async def propose(
         self, request: StrictRequest, data: JSONBody[agreements.AgreementDraft]
     ) -> Response[agreements.AgreementRecord]:
@@ -105,7 +105,7 @@ class AgreementController(Controller):
         "/{agreement_id:uuid}",
         operation_id="get_agreement",
         summary="Read an agreement",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self, request: StrictRequest, agreement_id: FromPath[uuid.UUID]
@@ -119,7 +119,7 @@ class AgreementController(Controller):
         "/{agreement_id:uuid}/events",
         operation_id="list_agreement_events",
         summary="The life of an agreement",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def events(
         self, request: StrictRequest, agreement_id: FromPath[uuid.UUID]
@@ -132,7 +132,7 @@ class AgreementController(Controller):
         "/{agreement_id:uuid}/times",
         operation_id="list_agreement_times",
         summary="The times of an agreement",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def times(
         self, request: StrictRequest, agreement_id: FromPath[uuid.UUID]
@@ -145,7 +145,7 @@ class AgreementController(Controller):
         "/{agreement_id:uuid}/replacements",
         operation_id="list_replacements",
         summary="Who could take a member's place",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def replacements(
         self,
@@ -184,7 +184,7 @@ class AgreementController(Controller):
         "/{agreement_id:uuid}/terms",
         operation_id="change_terms",
         summary="Propose other terms",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change_terms(
         self,
@@ -204,7 +204,7 @@ class AgreementController(Controller):
         operation_id="move_agreement",
         summary="Take a step of an agreement's life",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def move(
         self,

@@ -38,7 +38,7 @@ class RecentController(Controller):
     path = "/v1/search/recent"
     tags = ("recent searches",)
 
-    @get(operation_id="list_recent_searches", summary="Recent searches", guards=[auth.signed_in])
+    @get(operation_id="list_recent_searches", summary="Recent searches", signed_in=True)
     async def recent(
         self, request: StrictRequest, ledger: NamedDependency[queries.Ledger]
     ) -> Response[RecentOut]:
@@ -50,7 +50,7 @@ class RecentController(Controller):
     @delete(
         operation_id="forget_recent_searches",
         summary="Forget recent searches",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def forget(self, request: StrictRequest, ledger: NamedDependency[queries.Ledger]) -> None:
         """Forget all of them at once."""

@@ -1,4 +1,4 @@
-"""Token or service key -> Caller, on every request; the guards that endpoints name."""
+"""Token or service key -> Caller, on every request; what endpoints ask of it before they begin."""
 
 from __future__ import annotations
 
@@ -107,10 +107,13 @@ def challenge(error: str = "") -> dict[str, str]:
 
 
 async def before(request: Request[Any, Any, Any]) -> Response[None] | None:
-    """Before each handler: what a service key may not, and what no handler knows, is refused.
+    """Before each handler: whoever has not signed in, where the handler says `signed_in=True`, what
+    a service key may not, and what no handler knows, is refused.
 
-    Not a guard: for each of those the framework copies the whole handler.
+    Not guards: for each of those the framework copies the whole handler.
     """
+    if request.user.account is None and needs_account(request.route_handler):
+        raise errors.Refusal("unauthenticated", headers=challenge())
     if request.user.scopes is not None:
         _within_scopes(request.route_handler, request.user.scopes)
     return await requests.known_query(request)
@@ -145,10 +148,9 @@ async def watching(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
         await accounts.require(connection.scope["user"], frozenset())
 
 
-async def signed_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard: the caller has signed in."""
-    if connection.scope["user"].account is None:
-        raise errors.Refusal("unauthenticated", headers=challenge())
+def needs_account(handler: BaseRouteHandler) -> bool:
+    """Whether only who has signed in may call it."""
+    return bool(handler.opt.get("signed_in"))
 
 
 def account_of(request: StrictRequest) -> uuid.UUID:

@@ -30,7 +30,7 @@ class BookingController(Controller):
         "/bookings",
         operation_id="list_bookings",
         summary="List bookings",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def list_bookings(
         self,
@@ -58,7 +58,7 @@ class BookingController(Controller):
         "/offerings/{offering_id:uuid}/bookings",
         operation_id="book_offering",
         summary="Book a time",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def book(
         self,
@@ -87,7 +87,7 @@ class BookingController(Controller):
         "/bookings/{booking_id:uuid}",
         operation_id="get_booking",
         summary="Read a booking",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self, request: StrictRequest, booking_id: FromPath[uuid.UUID]
@@ -101,7 +101,7 @@ class BookingController(Controller):
         operation_id="confirm_booking",
         summary="Confirm a booking",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def confirm(
         self, request: StrictRequest, booking_id: FromPath[uuid.UUID]
@@ -115,7 +115,7 @@ class BookingController(Controller):
         operation_id="cancel_booking",
         summary="Cancel a booking",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def cancel(
         self, request: StrictRequest, booking_id: FromPath[uuid.UUID]

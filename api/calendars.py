@@ -84,7 +84,7 @@ class CalendarController(Controller):
         operation_id="import_availability",
         summary="Availability from iCalendar",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
         request_max_body_size=_MAX_BODY,
     )
     async def replace(
@@ -111,7 +111,7 @@ class CalendarController(Controller):
         "/busy",
         operation_id="read_busy",
         summary="When an offering is busy elsewhere",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def busy(
         self, request: StrictRequest, offering_id: FromPath[uuid.UUID]
@@ -126,7 +126,7 @@ class CalendarController(Controller):
         operation_id="import_busy",
         summary="Busy times from iCalendar",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
         request_max_body_size=_MAX_BODY,
     )
     async def replace_busy(
@@ -152,7 +152,7 @@ class FeedController(Controller):
     path = "/v1/calendars"
     tags = ("calendar feeds",)
 
-    @get(operation_id="list_calendars", summary="List your calendars", guards=[auth.signed_in])
+    @get(operation_id="list_calendars", summary="List your calendars", signed_in=True)
     async def list_calendars(
         self,
         request: StrictRequest,
@@ -166,7 +166,7 @@ class FeedController(Controller):
         found = await calendars.browse(account, after=paging.after(cursor), limit=limit + 1)
         return answers.listed(request, found, limit, names)
 
-    @post(operation_id="make_calendar", summary="Make a calendar", guards=[auth.signed_in])
+    @post(operation_id="make_calendar", summary="Make a calendar", signed_in=True)
     async def make(
         self, request: StrictRequest, data: JSONBody[calendars.CalendarDraft]
     ) -> calendars.MadeCalendar:
@@ -181,7 +181,7 @@ class FeedController(Controller):
         "/{calendar_id:uuid}",
         operation_id="revoke_calendar",
         summary="Revoke a calendar",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def revoke(self, request: StrictRequest, calendar_id: FromPath[uuid.UUID]) -> None:
         """End the address from the next request on."""

@@ -46,7 +46,7 @@ class DockingController(Controller):
         "/dockings",
         operation_id="propose_docking",
         summary="Propose a project to a partner",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def propose(
         self, request: StrictRequest, data: JSONBody[docking.DockingDraft]
@@ -74,7 +74,7 @@ class DockingController(Controller):
         "/dockings/{docking_id:uuid}",
         operation_id="change_docking",
         summary="Change a line",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change(
         self,
@@ -92,7 +92,7 @@ class DockingController(Controller):
         operation_id="dock",
         summary="Go ahead together",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def dock(
         self, request: StrictRequest, docking_id: FromPath[uuid.UUID]
@@ -107,7 +107,7 @@ class DockingController(Controller):
         operation_id="deliver_docking",
         summary="Record the result",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def deliver(
         self,
@@ -124,7 +124,7 @@ class DockingController(Controller):
         operation_id="drop_docking",
         summary="Drop a project",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def drop(
         self,
@@ -140,7 +140,7 @@ class DockingController(Controller):
         "/dockings/{docking_id:uuid}/history",
         operation_id="docking_history",
         summary="The walk of a line",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def walk(
         self,

@@ -36,7 +36,7 @@ class EnrolmentController(Controller):
         "/needs/{need_id:uuid}/enrolments",
         operation_id="enrol",
         summary="Take a place",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def enrol(
         self,
@@ -57,7 +57,7 @@ class EnrolmentController(Controller):
         "/enrolments",
         operation_id="list_enrolments",
         summary="List enrolments",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def list_enrolments(
         self,
@@ -84,7 +84,7 @@ class EnrolmentController(Controller):
         "/enrolments/{enrolment_id:uuid}",
         operation_id="get_enrolment",
         summary="Read an enrolment",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self, request: StrictRequest, enrolment_id: FromPath[uuid.UUID]
@@ -99,7 +99,7 @@ class EnrolmentController(Controller):
         operation_id="cancel_enrolment",
         summary="Give a place back",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def cancel(
         self, request: StrictRequest, enrolment_id: FromPath[uuid.UUID]

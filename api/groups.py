@@ -25,7 +25,7 @@ class GroupController(Controller):
     path = "/v1/groups/{group_id:uuid}"
     tags = ("groups",)
 
-    @get("/members", operation_id="list_members", summary="List members", guards=[auth.signed_in])
+    @get("/members", operation_id="list_members", summary="List members", signed_in=True)
     async def members(
         self,
         request: StrictRequest,
@@ -42,7 +42,7 @@ class GroupController(Controller):
         )
         return answers.listed(request, found, limit, None)
 
-    @post("/members", operation_id="join_group", summary="Ask to join", guards=[auth.signed_in])
+    @post("/members", operation_id="join_group", summary="Ask to join", signed_in=True)
     async def join(
         self, request: StrictRequest, group_id: FromPath[uuid.UUID]
     ) -> Response[groups.MembershipRecord]:
@@ -56,7 +56,7 @@ class GroupController(Controller):
         operation_id="move_member",
         summary="Admit a member or end a membership",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def move(
         self,
@@ -73,7 +73,7 @@ class GroupController(Controller):
         verb = groups.admit if step == "admit" else groups.leave
         return await answers.once(request, lambda: verb(group, account_id), status=200)
 
-    @get("/sessions", operation_id="list_sessions", summary="Sessions", guards=[auth.signed_in])
+    @get("/sessions", operation_id="list_sessions", summary="Sessions", signed_in=True)
     async def sessions(
         self,
         request: StrictRequest,
@@ -91,7 +91,7 @@ class GroupController(Controller):
         "/series",
         operation_id="book_series",
         summary="Book a series of sessions",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def book(
         self,
@@ -127,7 +127,7 @@ class GroupController(Controller):
         operation_id="cancel_series",
         summary="Give a series back",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def cancel(
         self,

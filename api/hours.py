@@ -38,7 +38,7 @@ class HoursController(Controller):
     path = "/v1/accounts/current/hours"
     tags = ("hours",)
 
-    @get(operation_id="get_hours", summary="My hours", guards=[auth.signed_in])
+    @get(operation_id="get_hours", summary="My hours", signed_in=True)
     async def read(
         self, request: StrictRequest, cursor: paging.Cursor = None, limit: paging.Limit = 20
     ) -> Response[BalancePage]:
@@ -54,7 +54,7 @@ class HoursController(Controller):
         operation_id="donate_hours",
         summary="Give hours away",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def donate(
         self, request: StrictRequest, data: JSONBody[hours.Donation]
@@ -69,7 +69,7 @@ class HoursController(Controller):
         operation_id="spend_hours",
         summary="Spend hours",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def spend(
         self, request: StrictRequest, data: JSONBody[hours.Spending]
@@ -89,7 +89,7 @@ class ServiceRecordController(Controller):
     @get(
         operation_id="get_service_record",
         summary="My service record, signed",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self,

@@ -98,7 +98,7 @@ class WhatIfController(Controller):
         operation_id="what_if",
         summary="What if a partner leaves, a space opens, a need changes?",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def what_if(
         self, request: StrictRequest, data: JSONBody[WhatIf]
@@ -148,7 +148,7 @@ class WhyNotController(Controller):
     @get(
         operation_id="why_not_in_plan",
         summary="Why not this offering in this plan?",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def why_not(
         self,

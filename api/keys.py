@@ -19,7 +19,7 @@ class KeyController(Controller):
     path = "/v1/service-keys"
     tags = ("service keys",)
 
-    @get(operation_id="list_service_keys", summary="List service keys", guards=[auth.signed_in])
+    @get(operation_id="list_service_keys", summary="List service keys", signed_in=True)
     async def list_keys(
         self,
         request: StrictRequest,
@@ -36,7 +36,7 @@ class KeyController(Controller):
         )
         return answers.listed(request, found, limit, names)
 
-    @post(operation_id="make_service_key", summary="Make a service key", guards=[auth.signed_in])
+    @post(operation_id="make_service_key", summary="Make a service key", signed_in=True)
     async def make(
         self, request: StrictRequest, data: JSONBody[accounts.KeyDraft]
     ) -> accounts.MadeKey:
@@ -56,7 +56,7 @@ class KeyController(Controller):
         "/{key_id:uuid}",
         operation_id="revoke_service_key",
         summary="Revoke a service key",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def revoke(self, request: StrictRequest, key_id: FromPath[uuid.UUID]) -> None:
         """End a key from the next request on."""

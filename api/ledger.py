@@ -8,7 +8,7 @@ from typing import Annotated
 from litestar import Controller, Response, get
 from litestar.params import FromPath, QueryParameter
 
-from api import answers, auth, paging
+from api import answers, paging
 from api.requests import StrictRequest
 from models import accounts, ledger, places
 from models.agreements import revenue
@@ -33,9 +33,7 @@ class LedgerController(Controller):
     path = "/v1"
     tags = ("ledger",)
 
-    @get(
-        "/ledger", operation_id="list_transfers", summary="List transfers", guards=[auth.signed_in]
-    )
+    @get("/ledger", operation_id="list_transfers", summary="List transfers", signed_in=True)
     async def list_transfers(
         self,
         request: StrictRequest,
@@ -61,7 +59,7 @@ class LedgerController(Controller):
         "/places/{place_id:uuid}/fund",
         operation_id="get_fund",
         summary="Read a fund",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def fund(
         self, request: StrictRequest, place_id: FromPath[uuid.UUID]

@@ -45,7 +45,7 @@ class NeedController(Controller):
         )
         return answers.listed(request, await disclosure.all_shown(sees, found), limit, names)
 
-    @post(operation_id="post_need", summary="Post a need", guards=[auth.signed_in])
+    @post(operation_id="post_need", summary="Post a need", signed_in=True)
     async def post_need(
         self, request: StrictRequest, data: JSONBody[needs.NeedDraft]
     ) -> Response[needs.NeedRecord]:
@@ -73,7 +73,7 @@ class NeedController(Controller):
         "/{need_id:uuid}",
         operation_id="change_need",
         summary="Change a need",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change(
         self,
@@ -90,7 +90,7 @@ class NeedController(Controller):
         operation_id="withdraw_need",
         summary="Withdraw a need",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def withdraw(
         self, request: StrictRequest, need_id: FromPath[uuid.UUID]
@@ -116,7 +116,7 @@ class ConsentController(Controller):
     @get(
         operation_id="get_consent",
         summary="Who agreed to a need",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def consent(
         self, request: StrictRequest, need_id: FromPath[uuid.UUID]
@@ -130,7 +130,7 @@ class ConsentController(Controller):
         operation_id="withdraw_consent",
         summary="Withdraw a consent",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def withdraw_consent(
         self, request: StrictRequest, need_id: FromPath[uuid.UUID]

@@ -35,7 +35,7 @@ class NoticeController(Controller):
     path = "/v1/notices"
     tags = ("notices",)
 
-    @get(operation_id="list_notices", summary="List notices", guards=[auth.signed_in])
+    @get(operation_id="list_notices", summary="List notices", signed_in=True)
     async def list_notices(
         self,
         request: StrictRequest,
@@ -61,7 +61,7 @@ class NoticeController(Controller):
         operation_id="read_notice",
         summary="Mark a notice read",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self, request: StrictRequest, notice_id: FromPath[uuid.UUID]

@@ -23,7 +23,7 @@ class OccurrenceController(Controller):
         "/agreements/{agreement_id:uuid}/occurrences",
         operation_id="list_occurrences",
         summary="List the occurrences of an agreement",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def list_occurrences(
         self,
@@ -48,7 +48,7 @@ class OccurrenceController(Controller):
         "/occurrences/{occurrence_id:uuid}",
         operation_id="get_occurrence",
         summary="Read an occurrence",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self, request: StrictRequest, occurrence_id: FromPath[uuid.UUID]
@@ -62,7 +62,7 @@ class OccurrenceController(Controller):
         operation_id="check_in",
         summary="Check in",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def check_in(
         self,
@@ -82,7 +82,7 @@ class OccurrenceController(Controller):
         operation_id="check_out",
         summary="Check out",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def check_out(
         self,
@@ -104,7 +104,7 @@ class OccurrenceController(Controller):
         operation_id="correct_attendance",
         summary="Correct who came",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def correct(
         self,

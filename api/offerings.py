@@ -71,7 +71,7 @@ class OfferingController(Controller):
         )
         return answers.listed(request, await disclosure.all_shown(sees, found), limit, names)
 
-    @post(operation_id="register_offering", summary="Register an offering", guards=[auth.signed_in])
+    @post(operation_id="register_offering", summary="Register an offering", signed_in=True)
     async def register(
         self, request: StrictRequest, data: JSONBody[offerings.OfferingDraft]
     ) -> Response[offerings.OfferingRecord]:
@@ -85,7 +85,7 @@ class OfferingController(Controller):
         "/bulk",
         operation_id="register_offerings",
         summary="Register many offerings at once",
-        guards=[auth.signed_in],
+        signed_in=True,
         request_max_body_size=1024 * 1024,
     )
     async def register_all(
@@ -118,7 +118,7 @@ class OfferingController(Controller):
         "/{offering_id:uuid}",
         operation_id="change_offering",
         summary="Change an offering",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change(
         self,
@@ -137,7 +137,7 @@ class OfferingController(Controller):
         operation_id="withdraw_offering",
         summary="Withdraw an offering",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def withdraw(
         self, request: StrictRequest, offering_id: FromPath[uuid.UUID]
@@ -157,7 +157,7 @@ class OfferingController(Controller):
         operation_id="verify_offering_credential",
         summary="Verify an offering's credential",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def verify(
         self,

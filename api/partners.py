@@ -49,7 +49,7 @@ class PartnerController(Controller):
         )
         return answers.listed(request, await disclosure.all_shown(sees, found), limit, names)
 
-    @post(operation_id="apply_as_partner", summary="Register a partner", guards=[auth.signed_in])
+    @post(operation_id="apply_as_partner", summary="Register a partner", signed_in=True)
     async def apply(
         self, request: StrictRequest, data: JSONBody[partners.PartnerDraft]
     ) -> Response[partners.PartnerRecord]:
@@ -80,7 +80,7 @@ class PartnerController(Controller):
         "/{partner_id:uuid}",
         operation_id="change_partner",
         summary="Change a partner",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change(
         self,
@@ -98,7 +98,7 @@ class PartnerController(Controller):
         operation_id="move_partner",
         summary="Walk one step of the admission",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def move(
         self,
@@ -118,7 +118,7 @@ class PartnerController(Controller):
         operation_id="reject_partner",
         summary="Turn an application down",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def reject(
         self,
@@ -140,7 +140,7 @@ class PartnerController(Controller):
         operation_id="suspend_partner",
         summary="Suspend a partner",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def suspend(
         self,
@@ -164,7 +164,7 @@ class PartnerController(Controller):
         operation_id="exit_partner",
         summary="Leave for good",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def exit(
         self,
@@ -187,7 +187,7 @@ class PartnerController(Controller):
         "/{partner_id:uuid}/history",
         operation_id="partner_history",
         summary="The walk of a partner",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def walk(
         self,
@@ -213,7 +213,7 @@ class PartnerController(Controller):
         operation_id="verify_partner_credential",
         summary="Verify a partner's credential",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def verify(
         self,
@@ -239,7 +239,7 @@ class PartnerController(Controller):
         operation_id="reveal_contact",
         summary="See a partner's whole contact",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def reveal(
         self,

@@ -19,7 +19,7 @@ class PersonController(Controller):
         "/export",
         operation_id="export_account",
         summary="Everything about me",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def export(self, request: StrictRequest) -> Response[people.Export]:
         """All we know of you, and what you have done for others as far as you may still see it.

@@ -7,7 +7,7 @@ import uuid
 from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from api import answers, auth, paging
+from api import answers, paging
 from api.requests import StrictRequest
 from models import accounts, partners, places, services
 
@@ -44,7 +44,7 @@ class PlaceController(Controller):
         )
         return answers.listed(request, found, limit, names)
 
-    @post(operation_id="found_place", summary="Add a place", guards=[auth.signed_in])
+    @post(operation_id="found_place", summary="Add a place", signed_in=True)
     async def found(
         self, request: StrictRequest, data: JSONBody[places.PlaceDraft]
     ) -> Response[places.PlaceRecord]:
@@ -66,7 +66,7 @@ class PlaceController(Controller):
         "/{place_id:uuid}",
         operation_id="change_place",
         summary="Change a place",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change(
         self,
@@ -83,7 +83,7 @@ class PlaceController(Controller):
         operation_id="withdraw_place",
         summary="Take a place out of use",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def withdraw(
         self, request: StrictRequest, place_id: FromPath[uuid.UUID]
@@ -97,7 +97,7 @@ class PlaceController(Controller):
         operation_id="block_partner",
         summary="Stop working with a partner",
         status_code=204,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def block(
         self,
@@ -113,7 +113,7 @@ class PlaceController(Controller):
         "/{place_id:uuid}/blocked-partners/{partner_id:uuid}",
         operation_id="unblock_partner",
         summary="Work with a partner again",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def unblock(
         self,

@@ -159,7 +159,7 @@ class PlanController(Controller):
     path = "/v1/plans"
     tags = ("plans",)
 
-    @get(operation_id="list_plans", summary="List plans", guards=[auth.signed_in])
+    @get(operation_id="list_plans", summary="List plans", signed_in=True)
     async def list_plans(
         self,
         request: StrictRequest,
@@ -184,7 +184,7 @@ class PlanController(Controller):
         operation_id="ask_for_plan",
         summary="Ask for a plan",
         status_code=202,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def ask_for_plan(
         self, request: StrictRequest, data: JSONBody[plans.PlanDraft]
@@ -199,7 +199,7 @@ class PlanController(Controller):
         "/{plan_id:uuid}",
         operation_id="get_plan",
         summary="Read a plan",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self,
@@ -220,7 +220,7 @@ class PlanController(Controller):
         operation_id="cancel_plan",
         summary="Cancel a plan",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def cancel(
         self, request: StrictRequest, plan_id: FromPath[uuid.UUID]
@@ -235,7 +235,7 @@ class PlanController(Controller):
         operation_id="propose_plan",
         summary="Propose what a plan assigns",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def propose(
         self,

@@ -19,7 +19,7 @@ class PoolController(Controller):
     path = "/v1/offerings/{offering_id:uuid}/capacity"
     tags = ("pools",)
 
-    @get(operation_id="list_capacity", summary="Ledger of a pool", guards=[auth.signed_in])
+    @get(operation_id="list_capacity", summary="Ledger of a pool", signed_in=True)
     async def ledger(
         self,
         request: StrictRequest,
@@ -32,7 +32,7 @@ class PoolController(Controller):
         found = await pools.ledger(offering.id, after=paging.after(cursor), limit=limit + 1)
         return answers.listed(request, found, limit, None)
 
-    @post(operation_id="adjust_capacity", summary="Add or remove places", guards=[auth.signed_in])
+    @post(operation_id="adjust_capacity", summary="Add or remove places", signed_in=True)
     async def adjust(
         self,
         request: StrictRequest,

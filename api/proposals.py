@@ -19,7 +19,7 @@ class ProposalController(Controller):
     path = "/v1/proposals"
     tags = ("proposals",)
 
-    @get(operation_id="list_proposals", summary="List proposals", guards=[auth.signed_in])
+    @get(operation_id="list_proposals", summary="List proposals", signed_in=True)
     async def list_proposals(
         self,
         request: StrictRequest,
@@ -49,7 +49,7 @@ class ProposalController(Controller):
         "/{proposal_id:uuid}",
         operation_id="get_proposal",
         summary="Read a proposal",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self, request: StrictRequest, proposal_id: FromPath[uuid.UUID]
@@ -64,7 +64,7 @@ class ProposalController(Controller):
         operation_id="decline_proposal",
         summary="Decline a proposal",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def decline(
         self,

@@ -8,7 +8,7 @@ from typing import Annotated
 from litestar import Controller, Response, get
 from litestar.params import QueryParameter
 
-from api import answers, auth
+from api import answers
 from api.requests import StrictRequest
 from models import accounts, coverage, fairness, places
 from search import shortfalls
@@ -42,7 +42,7 @@ class ReportController(Controller):
         "/exclusions",
         operation_id="report_exclusions",
         summary="What keeps offerings out",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def shut_out(
         self, request: StrictRequest, place: Place
@@ -58,7 +58,7 @@ class ReportController(Controller):
         "/fairness",
         operation_id="report_fairness",
         summary="Who was served",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def served(self, request: StrictRequest, place: Place) -> Response[fairness.Fairness]:
         """Needs asked for and served, by community, grid and priority class, and how often each

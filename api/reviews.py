@@ -7,7 +7,7 @@ import uuid
 from litestar import Controller, Response, get, post
 from litestar.params import FromPath, JSONBody
 
-from api import answers, auth, paging
+from api import answers, paging
 from api.agreements import actor_of
 from api.requests import StrictRequest
 from models import accounts, agreements, places, reviews
@@ -19,7 +19,7 @@ class ReviewController(Controller):
     path = "/v1/agreements/{agreement_id:uuid}/reviews"
     tags = ("reviews",)
 
-    @get(operation_id="list_reviews", summary="List reviews", guards=[auth.signed_in])
+    @get(operation_id="list_reviews", summary="List reviews", signed_in=True)
     async def list_reviews(
         self,
         request: StrictRequest,
@@ -40,7 +40,7 @@ class ReviewController(Controller):
         )
         return answers.listed(request, found, limit, None)
 
-    @post(operation_id="write_review", summary="Write a review", guards=[auth.signed_in])
+    @post(operation_id="write_review", summary="Write a review", signed_in=True)
     async def write(
         self,
         request: StrictRequest,

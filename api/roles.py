@@ -27,7 +27,7 @@ class RoleController(Controller):
     path = "/v1/roles"
     tags = ("roles",)
 
-    @get(operation_id="list_roles", summary="List roles", guards=[auth.signed_in])
+    @get(operation_id="list_roles", summary="List roles", signed_in=True)
     async def list_roles(
         self,
         request: StrictRequest,
@@ -50,7 +50,7 @@ class RoleController(Controller):
         )
         return answers.listed(request, found, limit, names)
 
-    @post(operation_id="give_role", summary="Give a role", guards=[auth.signed_in])
+    @post(operation_id="give_role", summary="Give a role", signed_in=True)
     async def give(
         self, request: StrictRequest, data: JSONBody[accounts.RoleDraft]
     ) -> Response[accounts.RoleRecord]:
@@ -60,7 +60,7 @@ class RoleController(Controller):
         await _require_grant(giver, data.role, data.place_id, data.partner_id)
         return await answers.once(request, lambda: accounts.give(data, giver))
 
-    @get("/{role_id:uuid}", operation_id="get_role", summary="Read a role", guards=[auth.signed_in])
+    @get("/{role_id:uuid}", operation_id="get_role", summary="Read a role", signed_in=True)
     async def read(
         self, request: StrictRequest, role_id: FromPath[uuid.UUID], fields: paging.Fields = None
     ) -> Response[accounts.RoleRecord]:
@@ -72,7 +72,7 @@ class RoleController(Controller):
         "/{role_id:uuid}",
         operation_id="revoke_role",
         summary="Revoke a role",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def revoke(self, request: StrictRequest, role_id: FromPath[uuid.UUID]) -> None:
         """End a role, and all that was lent from it, from the next request on: by whoever may
@@ -88,7 +88,7 @@ class RoleController(Controller):
         "/{role_id:uuid}/delegate",
         operation_id="delegate_role",
         summary="Lend a role",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def delegate(
         self,
@@ -111,7 +111,7 @@ class InvitationController(Controller):
     path = "/v1/invitations"
     tags = ("invitations",)
 
-    @get(operation_id="list_invitations", summary="List invitations", guards=[auth.signed_in])
+    @get(operation_id="list_invitations", summary="List invitations", signed_in=True)
     async def list_invitations(
         self,
         request: StrictRequest,
@@ -130,7 +130,7 @@ class InvitationController(Controller):
         )
         return answers.listed(request, found, limit, names)
 
-    @post(operation_id="invite", summary="Invite somebody to a role", guards=[auth.signed_in])
+    @post(operation_id="invite", summary="Invite somebody to a role", signed_in=True)
     async def invite(
         self, request: StrictRequest, data: JSONBody[accounts.InvitationDraft]
     ) -> accounts.Invited:
@@ -143,7 +143,7 @@ class InvitationController(Controller):
         "/{invitation_id:uuid}",
         operation_id="withdraw_invitation",
         summary="Withdraw an invitation",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def withdraw(self, request: StrictRequest, invitation_id: FromPath[uuid.UUID]) -> None:
         """Take back what nobody has accepted yet: by who sent it, or who may give its role."""

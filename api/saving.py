@@ -18,7 +18,7 @@ class SavedSearchController(Controller):
     path = "/v1/saved-searches"
     tags = ("saved searches",)
 
-    @get(operation_id="list_saved_searches", summary="List saved searches", guards=[auth.signed_in])
+    @get(operation_id="list_saved_searches", summary="List saved searches", signed_in=True)
     async def list_searches(
         self,
         request: StrictRequest,
@@ -33,7 +33,7 @@ class SavedSearchController(Controller):
         )
         return answers.listed(request, found, limit, names)
 
-    @post(operation_id="save_search", summary="Save a search", guards=[auth.signed_in])
+    @post(operation_id="save_search", summary="Save a search", signed_in=True)
     async def save(
         self, request: StrictRequest, data: JSONBody[saved.SavedSearchDraft]
     ) -> Response[saved.SavedSearchRecord]:
@@ -46,7 +46,7 @@ class SavedSearchController(Controller):
         "/{saved_search_id:uuid}",
         operation_id="get_saved_search",
         summary="Read a saved search",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read(
         self, request: StrictRequest, saved_search_id: FromPath[uuid.UUID]
@@ -60,7 +60,7 @@ class SavedSearchController(Controller):
         operation_id="remove_saved_search",
         summary="Remove a saved search",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def remove(
         self, request: StrictRequest, saved_search_id: FromPath[uuid.UUID]

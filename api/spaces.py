@@ -36,7 +36,7 @@ class SpaceController(Controller):
         operation_id="place_space",
         summary="Say where a space stands",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def place(
         self,
@@ -55,7 +55,7 @@ class SpaceController(Controller):
         "/condition",
         operation_id="convert_space",
         summary="Change the condition of a space",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def convert(
         self,
@@ -74,7 +74,7 @@ class SpaceController(Controller):
         "/history",
         operation_id="list_conditions",
         summary="How the condition of a space changed",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def history(
         self,

@@ -18,7 +18,7 @@ class TaskController(Controller):
     path = "/v1/tasks"
     tags = ("tasks",)
 
-    @get(operation_id="list_tasks", summary="List tasks", guards=[auth.signed_in])
+    @get(operation_id="list_tasks", summary="List tasks", signed_in=True)
     async def list_tasks(
         self,
         request: StrictRequest,
@@ -39,7 +39,7 @@ class TaskController(Controller):
         )
         return answers.listed(request, found, limit, names)
 
-    @get("/{task_id:uuid}", operation_id="get_task", summary="Read a task", guards=[auth.signed_in])
+    @get("/{task_id:uuid}", operation_id="get_task", summary="Read a task", signed_in=True)
     async def read(
         self, request: StrictRequest, task_id: FromPath[uuid.UUID]
     ) -> Response[tasks.TaskRecord]:
@@ -52,7 +52,7 @@ class TaskController(Controller):
         operation_id="do_task",
         summary="Say that a task is done",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def done(
         self, request: StrictRequest, task_id: FromPath[uuid.UUID]
@@ -67,7 +67,7 @@ class TaskController(Controller):
         operation_id="drop_task",
         summary="Drop a task",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def drop(
         self, request: StrictRequest, task_id: FromPath[uuid.UUID]

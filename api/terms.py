@@ -19,7 +19,7 @@ class RentController(Controller):
     path = "/v1/agreements/{agreement_id:uuid}"
     tags = ("terms",)
 
-    @get("/rent", operation_id="get_rent", summary="Read the rent", guards=[auth.signed_in])
+    @get("/rent", operation_id="get_rent", summary="Read the rent", signed_in=True)
     async def read(
         self, request: StrictRequest, agreement_id: FromPath[uuid.UUID]
     ) -> Response[rent.RentRecord]:
@@ -33,7 +33,7 @@ class RentController(Controller):
         "/service-hours",
         operation_id="record_service_hours",
         summary="Record hours of service",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def record(
         self,
@@ -52,7 +52,7 @@ class RentController(Controller):
         "/service-hours/{hours_id:uuid}/reverse",
         operation_id="reverse_service_hours",
         summary="Take recorded hours back",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def take_back(
         self,
@@ -74,7 +74,7 @@ class RevenueController(Controller):
     path = "/v1/agreements/{agreement_id:uuid}/revenue"
     tags = ("terms",)
 
-    @get(operation_id="list_revenue", summary="List revenue", guards=[auth.signed_in])
+    @get(operation_id="list_revenue", summary="List revenue", signed_in=True)
     async def list_revenue(
         self,
         request: StrictRequest,
@@ -89,7 +89,7 @@ class RevenueController(Controller):
         found = await revenue.browse(deal, after=paging.after(cursor), limit=limit + 1)
         return answers.listed(request, found, limit, names)
 
-    @post(operation_id="state_revenue", summary="State revenue", guards=[auth.signed_in])
+    @post(operation_id="state_revenue", summary="State revenue", signed_in=True)
     async def state(
         self,
         request: StrictRequest,
@@ -114,7 +114,7 @@ class RevenueController(Controller):
         operation_id="reverse_revenue",
         summary="Reverse revenue",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def reverse(
         self,
@@ -135,7 +135,7 @@ class MilestoneController(Controller):
     path = "/v1/agreements/{agreement_id:uuid}/milestones"
     tags = ("terms",)
 
-    @get(operation_id="list_milestones", summary="List milestones", guards=[auth.signed_in])
+    @get(operation_id="list_milestones", summary="List milestones", signed_in=True)
     async def list_milestones(
         self, request: StrictRequest, agreement_id: FromPath[uuid.UUID]
     ) -> Response[list[contracts.MilestoneRecord]]:
@@ -149,7 +149,7 @@ class MilestoneController(Controller):
         operation_id="inspect_milestone",
         summary="Inspect a milestone",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def inspect(
         self,
@@ -172,7 +172,7 @@ class MilestoneController(Controller):
         operation_id="score_milestone",
         summary="Score a milestone",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def score(
         self,
@@ -198,7 +198,7 @@ class MilestoneController(Controller):
         operation_id="pay_milestone",
         summary="Pay for a milestone",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def pay(
         self,

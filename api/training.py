@@ -50,7 +50,7 @@ class TrainingController(Controller):
         "/trainings",
         operation_id="hold_training",
         summary="Announce a training",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def hold(
         self, request: StrictRequest, data: JSONBody[training.TrainingDraft]
@@ -72,7 +72,7 @@ class TrainingController(Controller):
         "/trainings/{training_id:uuid}",
         operation_id="change_training",
         summary="Change a training",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def change(
         self,
@@ -90,7 +90,7 @@ class TrainingController(Controller):
         operation_id="withdraw_training",
         summary="Withdraw a training",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def withdraw(
         self, request: StrictRequest, training_id: FromPath[uuid.UUID]
@@ -104,7 +104,7 @@ class TrainingController(Controller):
         "/trainings/{training_id:uuid}/complete",
         operation_id="complete_training",
         summary="Record who has completed it",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def complete(
         self,
@@ -133,7 +133,7 @@ class TrainingController(Controller):
         "/completions",
         operation_id="list_completions",
         summary="List completed trainings",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def list_completions(
         self,
@@ -160,7 +160,7 @@ class TrainingController(Controller):
         "/completions/{completion_id:uuid}",
         operation_id="get_completion",
         summary="Read a completed training",
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def read_completion(
         self, request: StrictRequest, completion_id: FromPath[uuid.UUID]
@@ -174,7 +174,7 @@ class TrainingController(Controller):
         operation_id="withdraw_completion",
         summary="Take a completion back",
         status_code=200,
-        guards=[auth.signed_in],
+        signed_in=True,
     )
     async def take_back(
         self, request: StrictRequest, completion_id: FromPath[uuid.UUID]

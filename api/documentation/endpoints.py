@@ -62,7 +62,7 @@ class Endpoint(Struct, frozen=True):
     @property
     def guarded(self) -> bool:
         """Only for callers who say who they are."""
-        return not {auth.signed_in, auth.watching}.isdisjoint(self.handler.resolve_guards())
+        return auth.needs_account(self.handler) or auth.watching in self.handler.resolve_guards()
 
     @property
     def wraps(self) -> bool:

@@ -9,6 +9,7 @@ Nor is anything kept for longer than KEPT_S, whatever happens.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 import secrets
@@ -84,12 +85,13 @@ class Memo(Generic[V]):
     """Keeps up to `most` values that are read from some tables alone, until one is written.
 
     What is kept is shared: never change it. None is not kept, so that asking for what is not there
-    pushes nothing out.
+    pushes nothing out. Whoever asks for what is being read just now waits for that.
     """
 
     def __init__(self, tables: Iterable[str], most: int) -> None:
         self._tables, self._most = frozenset(tables), most
         self._kept: OrderedDict[Hashable, tuple[Changes, int, float, V]] = OrderedDict()
+        self._under_way: dict[Hashable, tuple[Changes, int, asyncio.Future[None]]] = {}
 
     def find(self, changes: Changes, key: Hashable) -> V | None:
         """What is kept and still holds."""
@@ -111,8 +113,21 @@ class Memo(Generic[V]):
         self, changes: Changes, key: Hashable, read: Callable[[], Awaitable[V | None]]
     ) -> V | None:
         """Read it anew and keep it. Never in a unit of work, which sees what is not committed."""
-        moment = changes.moment()
-        value = await read()
+        other = self._under_way.get(key)
+        # One that began before a write may not have seen it.
+        if other and other[0] is changes and not changes.since(other[1], self._tables):
+            await asyncio.wait([other[2]])
+            value = self.find(changes, key)
+            if value is not None:
+                return value
+        moment, done = changes.moment(), asyncio.get_running_loop().create_future()
+        self._under_way[key] = mine = (changes, moment, done)
+        try:
+            value = await read()
+        finally:
+            done.set_result(None)
+            if self._under_way.get(key) is mine:
+                del self._under_way[key]
         if value is not None:
             self._kept[key] = (changes, moment, time.monotonic() + KEPT_S, value)
             self._kept.move_to_end(key)

@@ -216,9 +216,7 @@ class PostgresWork(Work):
         self._engine = engine
         self._lending = lending
         self.connection = connection
-        # Entered and left by hand, in different methods: for asyncpg it is an `async with`.
-        self._transaction = connection.transaction()
-        self._begun = False
+        self._transaction: Any = None
 
     async def _send(self, sql: str, args: Sequence[Any]) -> Any:
         await self._flush()
@@ -226,23 +224,25 @@ class PostgresWork(Work):
 
     async def _write_last(self) -> None:
         await super()._write_last()
-        if self._begun or len(self._later) > TOGETHER:
+        if self._transaction or len(self._later) > TOGETHER:
             await self._flush()
 
     async def _flush(self) -> None:
         """Begin, and send what was put off."""
-        if not self._begun:
+        if not self._transaction:
             await self._begin()
         while self._later:
             some, self._later = self._later[:TOGETHER], self._later[TOGETHER:]
             await _fetch(self.connection, *_together(some))
 
     async def _begin(self) -> None:
+        # Entered and left by hand, in different methods: for asyncpg it is an `async with`.
+        transaction = self.connection.transaction()
         try:
-            await self._transaction.__aenter__()
+            await transaction.__aenter__()
         except _LOST as problem:
             raise _unavailable("the connection to PostgreSQL was lost", problem) from problem
-        self._begun = True
+        self._transaction = transaction
 
     async def _commit(self) -> None:
         await self._engine._finish(self._end(None))
@@ -253,7 +253,7 @@ class PostgresWork(Work):
     async def _end(self, problem: BaseException | None) -> None:
         is_fine = False
         try:
-            if self._begun:
+            if self._transaction:
                 await self._transaction.__aexit__(type(problem) if problem else None, problem, None)
             elif self._later and problem is None:
                 sql, args = _together(self._later)

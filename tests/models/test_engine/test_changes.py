@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -25,8 +26,8 @@ def _row(title: str) -> tuple[object, ...]:
     return (uuid.uuid4(), title, 0, True, dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
 
 
-async def _kept() -> list[str]:
-    return await engine.kept(SHELVES, "all", _titles) or []
+async def _kept(read: Callable[[], Awaitable[list[str]]] = _titles) -> list[str]:
+    return await engine.kept(SHELVES, "all", read) or []
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,57 @@ async def test_no_overlap_of_reads_and_writes_keeps_an_old_value(db: engine.Engi
         assert f"shelf {number:02}" in await _kept()
     over = True
     await asyncio.gather(*reading)
+
+
+async def test_many_who_ask_concurrently_read_it_once(db: engine.Engine) -> None:
+    asked = 0
+
+    async def slowly() -> list[str]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.01)
+        return await _titles()
+
+    many = [_kept(slowly) for _ in range(20)]
+    assert await asyncio.gather(*many) == [["first"]] * 20
+    assert asked == 1
+
+
+async def test_a_read_from_before_a_write_is_waited_for_by_nobody_after_it(
+    db: engine.Engine,
+) -> None:
+    """What is under way may not have seen it."""
+    has_read, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> list[str]:
+        titles = await _titles()
+        has_read.set()
+        await goes_on.wait()
+        return titles
+
+    before = asyncio.create_task(_kept(slowly))
+    await has_read.wait()
+    await shelves.put("second", 1)
+    async with asyncio.timeout(5):
+        assert await _kept() == ["first", "second"]
+    goes_on.set()
+    assert await before == ["first"]
+    assert await _kept() == ["first", "second"]
+
+
+async def test_whoever_waits_for_a_read_that_is_given_up_reads_by_himself(
+    db: engine.Engine,
+) -> None:
+    async def for_ever() -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    never = asyncio.create_task(_kept(for_ever))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(_kept())
+    await asyncio.sleep(0)
+    never.cancel()
+    assert await waiting == ["first"]
 
 
 async def test_nothing_is_kept_for_longer_than_a_while(
