@@ -6,7 +6,7 @@ ends takes all the memory there is.
 
 from __future__ import annotations
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from api import one_write
 
 # The address and all headers of a request, in bytes. Tokens and cookies fit many times over.
 MAX_HEAD = 32 * 1024
@@ -22,7 +22,7 @@ class HeadTooLarge(Exception):
     """Raised inside of the parser, which then stops."""
 
 
-class BoundedHeads(HttpToolsProtocol):
+class BoundedHeads(one_write.OneWrite):
     """Closes a connection with 431 when the head of a request grows beyond its limits."""
 
     _is_in_head = True
