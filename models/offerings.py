@@ -242,6 +242,7 @@ async def change(offering: OfferingRecord, change: OfferingChange) -> OfferingRe
         if "service_types" in given:
             await services.refer("service_types", draft.service_types)
         await base.update(Offering, offering, columns(draft))
+        await engine.execute("DELETE FROM offering_service WHERE offering = $1", offering.id)
         await _index(offering.id, draft)
         if "credentials" in given:
             await partners.state_credentials(offering.partner_id, offering.id, draft.credentials)
@@ -355,43 +356,40 @@ async def _insert(draft: OfferingDraft) -> uuid.UUID:
         raise errors.Refusal("wrong_state", has="exited", needed="applied | in_review | admitted")
     moment, offering_id = base.now(), base.new_id()
     public = await public_places([draft.place_id])
-    await Offering.insert(
-        Offering(
-            id=offering_id,
-            kind=draft.kind,
-            partner=draft.partner_id,
-            place=draft.place_id,
-            public_place=public[draft.place_id] if draft.kind in AT_HOME else draft.place_id,
-            ratings=0,
-            rating_sum=0,
-            jobs_agreed=0,
-            jobs_kept=0,
-            version=1,
-            created_at=moment,
-            updated_at=moment,
-            **columns(draft),
-        )
-    )
+    row = {
+        "id": offering_id,
+        "kind": draft.kind,
+        "partner": draft.partner_id,
+        "place": draft.place_id,
+        "public_place": public[draft.place_id] if draft.kind in AT_HOME else draft.place_id,
+        "ratings": 0,
+        "rating_sum": 0,
+        "jobs_agreed": 0,
+        "jobs_kept": 0,
+        "version": 1,
+        "created_at": moment,
+        "updated_at": moment,
+    }
+    await base.insert(Offering, row | columns(draft))
     await _index(offering_id, draft)
     await partners.state_credentials(draft.partner_id, offering_id, draft.credentials)
     return offering_id
 
 
 async def _index(offering_id: uuid.UUID, draft: OfferingDraft) -> None:
-    """Bring the candidate rows of an offering up to date."""
-    await engine.execute("DELETE FROM offering_service WHERE offering = $1", offering_id)
-    await OfferingService.insert(
-        *(
-            OfferingService(
-                id=base.new_id(),
-                offering=offering_id,
-                service_type=slug,
-                kind=draft.kind,
-                cell=_cell(draft.location),
-            )
-            for slug in draft.service_types
-        )
-    )
+    """Make the candidate rows of an offering."""
+    cell = _cell(draft.location)
+    rows = [
+        {
+            "id": base.new_id(),
+            "offering": offering_id,
+            "service_type": slug,
+            "kind": draft.kind,
+            "cell": cell,
+        }
+        for slug in draft.service_types
+    ]
+    await base.insert_all(OfferingService, rows)
 
 
 def _cell(location: values.Point | None) -> int | None:

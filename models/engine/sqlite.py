@@ -82,13 +82,10 @@ class SQLite(SQLiteEngine):
                     undo.callback(self._unlock)
                 writing = connect(path)
                 undo.callback(writing.close)
-                self._readers = Readers(
-                    lambda: connect(path, read=True), READER_THREADS, self._loop
-                )
+                reading = functools.partial(_reading, path)
+                self._readers = Readers(reading, READER_THREADS, self._loop)
             except (sqlite3.Error, OSError) as problem:
-                raise DatabaseUnavailable(
-                    f"cannot use the SQLite file {path}: {problem}"
-                ) from problem
+                raise _unusable(path, problem) from problem
             self._writer = Writer(writing, self._loop, self.changes)
             undo.pop_all()
 
@@ -235,6 +232,18 @@ def _dicts(result: Result) -> list[dict[str, Any]]:
         return []
     names = [column[0] for column in description]
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    """For a thread that reads. Long after the start there may be no file to be opened any more."""
+    try:
+        return connect(path, read=True)
+    except (sqlite3.Error, OSError) as problem:
+        raise _unusable(path, problem) from problem
+
+
+def _unusable(path: Path, problem: Exception) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"cannot use the SQLite file {path}: {problem}")
 
 
 def connect(path: str | Path, *, read: bool = False) -> sqlite3.Connection:

@@ -109,3 +109,18 @@ async def test_an_unreachable_postgres_is_reported_without_the_password() -> Non
 def test_an_address_that_is_no_database_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="DATABASE_URL must look like"):
         engine.open_engine(url)
+
+
+async def test_a_file_that_no_thread_can_open_any_more_is_a_database_that_is_away(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "there").mkdir()
+    lite = engine.SQLite(tmp_path / "there" / "town.sqlite")
+    await lite.start()
+    (tmp_path / "there").rename(tmp_path / "elsewhere")
+    slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT * FROM n LIMIT"
+    try:
+        with pytest.raises(engine.DatabaseUnavailable, match="unable to open"):
+            await lite.rows(f"{slow} 300000")
+    finally:
+        await lite.close()
