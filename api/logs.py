@@ -47,13 +47,13 @@ _ROOT = Path(__file__).parent.parent
 _OURS = tuple(f"{_ROOT / folder}/" for folder in ("api", "models", "search"))
 
 Event = MutableMapping[str, Any]
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class _Request(msgspec.Struct, kw_only=True):
     """The line of a request: there is one for each, so it goes past the list it is made after."""
 
-    timestamp: str
+    timestamp: dt.datetime
     level: str = "info"
     event: str = "request"
     request_id: str
@@ -66,7 +66,7 @@ class _Request(msgspec.Struct, kw_only=True):
 
 _is_json = False
 # Lines of this turn of the loop. One write costs more than all else of a line.
-_waiting: list[bytes] = []
+_waiting: list[_Request] = []
 
 
 class _Stderr:
@@ -110,9 +110,8 @@ def request(request_id: str, method: str, route: str, status: int, ms: float, ca
     It is written at the end of this turn of the loop, before whatever else is logged.
     """
     if _is_json:
-        now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
         line = _Request(
-            timestamp=now,
+            timestamp=dt.datetime.now(dt.UTC),
             request_id=request_id,
             method=method,
             route=route,
@@ -122,7 +121,7 @@ def request(request_id: str, method: str, route: str, status: int, ms: float, ca
         )
         if not _waiting:
             asyncio.get_running_loop().call_soon(_write_waiting)
-        _waiting.append(_encode(line))
+        _waiting.append(line)
         return
     structlog.get_logger().info(
         "request",
@@ -138,7 +137,7 @@ def request(request_id: str, method: str, route: str, status: int, ms: float, ca
 def _write_waiting() -> None:
     """The lines of the requests that ended in this turn of the loop, in one write."""
     if _waiting:
-        lines = b"\n".join((*_waiting, b"")).decode()
+        lines = _encode_lines(_waiting).decode()
         # First: if they cannot be written, the next ones are tried all the same.
         _waiting.clear()
         sys.stderr.write(lines)
