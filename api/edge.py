@@ -110,7 +110,7 @@ class _Passing:
         method = method if method in _METHODS else "other"
         route = self._scope.get("path_template") or "none"
         seconds = time.perf_counter() - self._began
-        numbers.count(method, route, self._status, seconds)
+        numbers.requests.count(method, route, self._status, seconds)
         logs.request(
             self._id,
             method,

@@ -13,6 +13,7 @@ import pytest
 from litestar.routes import HTTPRoute
 from prometheus_client.parser import text_string_to_metric_families
 
+from api import metrics
 from api.documentation import tables
 from models import base, engine, outbox, settings
 from tests import fixtures, meilisearch, postgres, towns
@@ -164,6 +165,17 @@ async def test_requests_are_counted_by_route_and_class_of_status_with_their_time
     assert after[key] == before + 3
     assert after[f"{name}_bucket", frozenset({**labels, "le": "+Inf"}.items())] == before + 3
     assert after[f"{name}_sum", frozenset(labels.items())] > 0
+
+
+def test_a_bucket_counts_what_took_no_longer_than_it_says() -> None:
+    durations = metrics.Durations()
+    for seconds in (0.005, 0.0051, 0.01, 5, 5.5):
+        durations.count("GET", "/v1/needs", 200, seconds)
+    (family,) = durations.collect()
+    counted = {sample.labels.get("le", sample.name[-5:]): sample.value for sample in family.samples}
+    assert [counted[bound] for bound in ("0.005", "0.01", "1.0", "5.0", "+Inf")] == [1, 3, 3, 4, 5]
+    assert counted["count"] == 5
+    assert counted["s_sum"] == pytest.approx(10.5201)
 
 
 async def test_no_label_says_what_somebody_wrote_or_whom_it_is_about(town: Town) -> None:
