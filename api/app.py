@@ -9,7 +9,6 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import (
     accounts,
@@ -146,12 +145,10 @@ def create_app(options: settings.Settings) -> Litestar:
         logging_config=None,
         cors_config=_cors(options),
     )
-    app.asgi_handler = edge.Edge(shared.Shared(app.asgi_handler), limiter, numbers)
-    if options.trusted_proxies:
-        app.asgi_handler = ProxyHeadersMiddleware(  # type: ignore[assignment]  # ASGI, by its types
-            app.asgi_handler,  # type: ignore[arg-type]
-            list(options.trusted_proxies),
-        )
+    outermost = edge.Edge(shared.Shared(app.asgi_handler), limiter, numbers)
+    trusted = list(options.trusted_proxies)
+    # Its `at_once` is what `at_once.AtOnce` asks first.
+    app.asgi_handler = edge.Proxies(outermost, trusted) if trusted else outermost  # type: ignore[assignment]  # ASGI, by its types
     return app
 
 

@@ -13,13 +13,15 @@ import time
 from typing import Any
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from api import errors, limits, logs, metrics
+from api import errors, limits, logs, metrics, shared
 from api.requests import StrictRequest
 from models import accounts
 
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}\Z")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # JSON is for programs: nothing in it may be run, framed, guessed at, or told to other sites. An
 # answer that is a page brings its own.
 SECURITY = [
@@ -29,13 +31,14 @@ SECURITY = [
 ]
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"})
 _NOT_YET = object()
+Client = tuple[str, int]
 
 
 class Edge:
     """Wraps the application. `limiter` is None when there are no limits."""
 
     def __init__(
-        self, app: ASGIApp, limiter: limits.Limiter | None, numbers: metrics.Metrics
+        self, app: shared.Shared, limiter: limits.Limiter | None, numbers: metrics.Metrics
     ) -> None:
         self._app, self._limiter, self._numbers = app, limiter, numbers
 
@@ -50,6 +53,52 @@ class Edge:
         finally:
             passing.note(self._numbers)
 
+    def at_once(
+        self, url: bytes, fields: shared.Fields, client: Client | None, more: shared.Headers
+    ) -> bytes | None:
+        """The whole answer to a GET as it goes over the wire, with `more` headers, if it is kept.
+
+        None if it has to be asked for, or refused: then nothing of it has been counted yet.
+        """
+        began = time.perf_counter()
+        path, _, query = url.partition(b"?")
+        answer = self._app.find(path.decode("latin-1"), query, fields)
+        if answer is None:
+            return None
+        allowance = b""
+        if self._limiter:
+            taken = self._limiter.take("read", limits.address_of(client))
+            if taken.wait:
+                return None
+            allowance = _lines(taken.headers)
+        status, request_id = answer.status_for(fields), _request_id(fields)
+        head = answer.heads.get(status)
+        if head is None:
+            headers = _secured(answer.headers_for(status))
+            head = answer.heads[status] = STATUS_LINE[status] + _lines(headers)
+        own = b"x-request-id: %b\r\n" % request_id.encode()
+        seconds = time.perf_counter() - began
+        _note(self._numbers, seconds, request_id, "GET", answer.route, status, "anonymous")
+        return b"".join((head, _lines(more), own, allowance, b"\r\n", answer.body_for(status)))
+
+
+class Proxies(ProxyHeadersMiddleware):
+    """Wraps that where proxies are trusted to say who asks, by uvicorn's rules."""
+
+    def __init__(self, edge: Edge, trusted: list[str]) -> None:
+        super().__init__(edge, trusted)  # type: ignore[arg-type]  # ASGI, by its types
+        self._edge = edge
+
+    def at_once(
+        self, url: bytes, fields: shared.Fields, client: Client | None, more: shared.Headers
+    ) -> bytes | None:
+        """The same for what is answered at once."""
+        said = fields.get(b"x-forwarded-for")
+        if said and client and client[0] in self.trusted_hosts:
+            host, port = self.trusted_hosts.get_trusted_client_address(said.decode("latin-1"))
+            client = (host, port) if host else client
+        return self._edge.at_once(url, fields, client, more)
+
 
 class _Passing:
     """One request on its way through."""
@@ -60,7 +109,7 @@ class _Passing:
         self._began = time.perf_counter()
         self._scope, self._receive, self._send, self._limiter = scope, receive, send, limiter
         self._state: dict[str, Any] = scope["state"]
-        self._state["request_id"] = self._id = _request_id(scope)
+        self._state["request_id"] = self._id = _request_id(shared.by_name(list(scope["headers"])))
         self._status = 0
         self._is_replaced = False
 
@@ -69,9 +118,7 @@ class _Passing:
         if self._is_replaced:
             return
         if message["type"] == "http.response.start":
-            headers = list(message["headers"])
-            present = {name for name, _ in headers}
-            headers += [header for header in SECURITY if header[0] not in present]
+            headers = _secured(list(message["headers"]))
             headers.append((b"x-request-id", self._id.encode()))
             if self._limiter and not self._count(self._limiter, headers):
                 self._is_replaced = True
@@ -104,21 +151,37 @@ class _Passing:
         self._is_replaced = True
 
     def note(self, numbers: metrics.Metrics) -> None:
-        """The line in the log, and the request among the numbers: never the address itself, which
-        is what somebody wrote."""
+        """Once it has been answered."""
         method: str = self._scope["method"]  # type: ignore[typeddict-item]  # HTTP only
         method = method if method in _METHODS else "other"
         route = self._scope.get("path_template") or "none"
         seconds = time.perf_counter() - self._began
-        numbers.requests.count(method, route, self._status, seconds)
-        logs.request(
-            self._id,
-            method,
-            route,
-            self._status,
-            round(seconds * 1000, 2),
-            _kind(self._scope.get("user")),
-        )
+        kind = _kind(self._scope.get("user"))
+        _note(numbers, seconds, self._id, method, route, self._status, kind)
+
+
+def _note(
+    numbers: metrics.Metrics,
+    seconds: float,
+    request_id: str,
+    method: str,
+    route: str,
+    status: int,
+    caller: str,
+) -> None:
+    """The line in the log, and the request among the numbers: never the address itself, which is
+    what somebody wrote."""
+    numbers.requests.count(method, route, status, seconds)
+    logs.request(request_id, method, route, status, round(seconds * 1000, 2), caller)
+
+
+def _secured(headers: shared.Headers) -> shared.Headers:
+    present = {name for name, _ in headers}
+    return headers + [header for header in SECURITY if header[0] not in present]
+
+
+def _lines(headers: shared.Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def _kind(caller: accounts.Caller | None) -> str:
@@ -127,12 +190,10 @@ def _kind(caller: accounts.Caller | None) -> str:
     return "person" if caller.scopes is None else "service key"
 
 
-def _request_id(scope: Scope) -> str:
+def _request_id(fields: shared.Fields) -> str:
     """The caller's own request id when it is harmless, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-            if _REQUEST_ID.match(given):
-                return given
+    given = fields.get(b"x-request-id")
+    if given and _REQUEST_ID.fullmatch(given):
+        return given.decode()
     # To tell requests apart is all it is for: nobody gains anything by guessing one.
     return f"{random.getrandbits(128):032x}"

@@ -6,7 +6,7 @@ ends takes all the memory there is.
 
 from __future__ import annotations
 
-from api import one_write
+from api import at_once
 
 # The address and all headers of a request, in bytes. Tokens and cookies fit many times over.
 MAX_HEAD = 32 * 1024
@@ -22,18 +22,19 @@ class HeadTooLarge(Exception):
     """Raised inside of the parser, which then stops."""
 
 
-class BoundedHeads(one_write.OneWrite):
+class BoundedHeads(at_once.AtOnce):
     """Closes a connection with 431 when the head of a request grows beyond its limits."""
 
     _is_in_head = True
-    _head = 0
+    _head = _came = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse; then count what belongs to a head that has not ended yet."""
+        self._came = len(data)
         super().data_received(data)
         # A header that goes on and on is not told of by the parser before its end.
         if self._is_in_head:
-            self._head += len(data)
+            self._head += self._came
             if self._head > MAX_HEAD:
                 self.send_400_response("")
 
@@ -45,11 +46,15 @@ class BoundedHeads(one_write.OneWrite):
     def on_headers_complete(self) -> None:
         """The head is whole: nothing of an excessive one gets to the application."""
         self._is_in_head = False
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
+        # It is no larger than all that came since it began, which need not be added up.
+        may_be_large = self._head + self._came > MAX_HEAD
+        if len(self.headers) > MAX_HEADERS or (may_be_large and self._size() > MAX_HEAD):
             self._head = MAX_HEAD + 1
             raise HeadTooLarge
         super().on_headers_complete()
+
+    def _size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the parser has stopped."""

@@ -154,7 +154,11 @@ def _caller(scope: Scope) -> Hashable:
 
 def address(scope: Scope) -> str:
     """Where a request comes from, as far as its sender cannot choose it."""
-    client = scope.get("client")
+    return address_of(scope.get("client"))
+
+
+def address_of(client: tuple[str, int] | None) -> str:
+    """The same for the host and port of whoever is connected."""
     return _network(client[0]) if client else "local"
 
 

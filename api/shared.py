@@ -12,11 +12,12 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from msgspec import Struct
+from msgspec import Struct, field
 
 from models import engine
 from models.engine import changes
@@ -29,6 +30,7 @@ LARGEST = 256 * 1024
 # With one of these it is not for everybody, or not the plain answer.
 _PERSONAL = frozenset({b"authorization", b"cookie", b"origin", b"range"})
 Headers = list[tuple[bytes, bytes]]
+Fields = Mapping[bytes, bytes]
 Key = tuple[str, bytes, bytes]
 
 
@@ -44,6 +46,8 @@ class Answer(Struct, frozen=True):
     moment: int
     tables: frozenset[str]
     until: float
+    # Its beginning as it goes over the wire, by status; empty until somebody has put it together.
+    heads: dict[int, bytes] = field(default_factory=dict)
 
     def holds(self, known: changes.Changes) -> bool:
         """Whether it would be the same now."""
@@ -52,6 +56,21 @@ class Answer(Struct, frozen=True):
             and self.until > time.monotonic()
             and not known.since(self.moment, self.tables)
         )
+
+    def status_for(self, fields: Fields) -> int:
+        """304 for somebody who has it already."""
+        tags = fields.get(b"if-none-match")
+        return 304 if tags and self.status == 200 and _has(tags, self.etag) else self.status
+
+    def headers_for(self, status: int) -> Headers:
+        """Of a 304 without those that speak of a body."""
+        if status != 304:
+            return self.headers
+        return [pair for pair in self.headers if not pair[0].startswith(b"content-")]
+
+    def body_for(self, status: int) -> bytes:
+        """Of a 304 there is none."""
+        return b"" if status == 304 else self.body
 
 
 class Shared:
@@ -64,12 +83,14 @@ class Shared:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        asked = _asked(scope)
-        known = engine.current().changes if asked else None
-        if asked is None or known is None or not known.keep:
+        if not _is_kept(scope):
             await self._app(scope, receive, send)
             return
-        key, tags = asked
+        known, fields = engine.current().changes, by_name(list(scope["headers"]))
+        key = _key(scope["path"], scope["query_string"], fields, known)
+        if key is None:
+            await self._app(scope, receive, send)
+            return
         answer = self._find(key, known)
         if answer is None and key in self._asking:
             await asyncio.wait([self._asking[key]])
@@ -78,15 +99,16 @@ class Shared:
             answer = await self._ask(key, known, scope, receive)
         else:
             scope["path_template"] = answer.route
-        if answer.status == 200 and _has(tags, answer.etag):
-            headers = [pair for pair in answer.headers if not pair[0].startswith(b"content-")]
-            await send({"type": "http.response.start", "status": 304, "headers": headers})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-        )
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        status = answer.status_for(fields)
+        headers, body = answer.headers_for(status), answer.body_for(status)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def find(self, path: str, query: bytes, fields: Fields) -> Answer | None:
+        """What is kept for a GET and still holds."""
+        known = engine.current().changes
+        key = _key(path, query, fields, known)
+        return self._find(key, known) if key else None
 
     def _find(self, key: Key, known: changes.Changes) -> Answer | None:
         answer = self._kept.get(key)
@@ -140,21 +162,27 @@ class _Said:
         return Answer(self._status, self._headers, b"".join(self._parts), etag, route, *read)
 
 
-def _asked(scope: Scope) -> tuple[Key, bytes] | None:
-    """What is asked for, and which answers are known already; None if it is not for everybody."""
-    if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
+def by_name(headers: Headers) -> Fields:
+    """The headers of a request, those that came more than once as one list (RFC 9110, 5.3)."""
+    found = dict(headers)
+    if len(found) == len(headers):
+        return found
+    found.clear()
+    for name, value in headers:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
+def _is_kept(scope: Scope) -> bool:
+    is_get = scope["type"] == ScopeType.HTTP and scope["method"] == "GET"
+    return is_get and KEPT.fullmatch(scope["path"]) is not None
+
+
+def _key(path: str, query: bytes, fields: Fields, known: changes.Changes) -> Key | None:
+    """What is asked for; None if the answer is not for everybody, or nothing may be kept."""
+    if not known.keep or not _PERSONAL.isdisjoint(fields):
         return None
-    if not KEPT.fullmatch(scope["path"]):
-        return None
-    language = tags = b""
-    for name, value in scope["headers"]:
-        if name in _PERSONAL:
-            return None
-        if name == b"accept-language":
-            language = value
-        elif name == b"if-none-match":
-            tags = tags + b"," + value if tags else value
-    return (scope["path"], scope["query_string"], language), tags
+    return path, query, fields.get(b"accept-language", b"")
 
 
 def _whole(scope: Scope) -> Scope:
@@ -164,6 +192,6 @@ def _whole(scope: Scope) -> Scope:
 
 
 def _has(tags: bytes, etag: bytes) -> bool:
-    if not tags:
-        return False
-    return tags == b"*" or etag in (tag.strip().removeprefix(b"W/") for tag in tags.split(b","))
+    return tags in (etag, b"*") or etag in (
+        tag.strip().removeprefix(b"W/") for tag in tags.split(b",")
+    )
