@@ -160,14 +160,17 @@ async def test_whatever_is_not_plain_is_left_to_the_application(
 
 
 async def test_requests_that_are_sent_together_are_answered_in_their_order(served: Served) -> None:
-    paths = ["/v1/needs", "/v1/needs?limit=3", "/v1/needs", "/v1/nothing", "/v1/needs"]
+    paths = ["/v1/nothing", "/v1/needs", "/v1/needs", "/v1/needs?limit=3", "/v1/needs"]
     sent = [_get(path, x_request_id=f"n{number}") for number, path in enumerate(paths * 5)]
     answers = await served.say(*sent)
     assert [headers[b"x-request-id"] for _, headers, _ in answers] == [
         b"n%d" % number for number in range(25)
     ]
-    assert [status for status, _, _ in answers] == [b"200", b"200", b"200", b"404", b"200"] * 5
-    await served.kept(PAGE)
+    assert [status for status, _, _ in answers] == [b"404", b"200", b"200", b"200", b"200"] * 5
+    # One of them at once; the others as ever, so that nobody else waits for all of them.
+    before = served.tasks
+    assert {status for status, _, _ in await served.say(*[PAGE] * 10)} == {b"200"}
+    assert served.tasks == before + 9
 
 
 async def test_a_request_that_comes_in_pieces_is_answered_once_it_is_whole(served: Served) -> None:
@@ -191,14 +194,31 @@ async def test_who_does_not_read_is_not_written_to_for_ever(served: Served) -> N
         while not connection.flow.write_paused:  # type: ignore[union-attr]
             writer.write(PAGE)
             await asyncio.sleep(0)
-    for _ in range(200):
+    for _ in range(300):
         writer.write(PAGE)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.002)
     transport = connection.transport
     assert transport is not None
     assert transport.get_write_buffer_size() < 200_000
     await served.kept(PAGE)
     writer.transport.abort()
+
+
+async def test_an_answer_waits_until_those_before_it_are_taken(served: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(PAGE)
+    await _answer(reader, PAGE)
+    (connection,) = served.state.connections
+    connection.pause_writing()
+    before = served.tasks
+    writer.write(PAGE)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.readuntil(b"\r\n"), 0.1)
+    assert served.tasks == before + 1
+    connection.resume_writing()
+    async with asyncio.timeout(5):
+        assert (await _answer(reader, PAGE))[0] == b"200"
+    writer.close()
 
 
 async def test_a_connection_that_rests_is_closed_and_one_that_is_busy_is_not(
