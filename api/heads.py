@@ -26,7 +26,7 @@ class BoundedHeads(at_once.AtOnce):
     """Closes a connection with 431 when the head of a request grows beyond its limits."""
 
     _is_in_head = True
-    _head = _came = 0
+    _head = _came = _uncertain = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse; then count what belongs to a head that has not ended yet."""
@@ -35,13 +35,15 @@ class BoundedHeads(at_once.AtOnce):
         # A header that goes on and on is not told of by the parser before its end.
         if self._is_in_head:
             self._head += self._came
-            if self._head > MAX_HEAD:
+            if self._head - self._uncertain > MAX_HEAD:
                 self.send_400_response("")
 
     def on_message_begin(self) -> None:
         """A new request on this connection."""
         super().on_message_begin()
         self._is_in_head, self._head = True, 0
+        # Of what came together with its beginning, some may have been of others before it.
+        self._uncertain = self._came
 
     def on_headers_complete(self) -> None:
         """The head is whole: nothing of an excessive one gets to the application."""

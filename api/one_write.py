@@ -66,7 +66,8 @@ class _Whole:
         cycle, status, length, body = self._cycle, start["status"], 0, message.get("body", b"")
         headers = [*cycle.default_headers, *start.get("headers", ())]
         parts = [STATUS_LINE[status]]
-        for name, value in headers:
+        for written, value in headers:
+            name = written.lower()
             if name == b"content-length":
                 length = int(value)
             elif name in _UNUSUAL:

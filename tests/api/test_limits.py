@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -459,6 +460,19 @@ def test_a_head_beyond_the_limits_ends_the_connection(address: str, head: list[b
 def test_an_address_that_is_too_long_is_refused_before_it_is_read(address: str) -> None:
     got = _sent(address, b"GET /" + b"a" * heads.MAX_HEAD + b" HTTP/1.1\r\nHost: town\r\n\r\n")
     assert got.startswith(b"HTTP/1.1 431 ")
+
+
+def test_many_small_heads_that_come_together_are_no_large_one(address: str) -> None:
+    """Also when the last of them is not whole yet."""
+    one = b"GET /livez HTTP/1.1\r\nHost: town\r\nX-Long: %b\r\n\r\n" % (b"a" * 2000)
+    last = b"GET /livez HTTP/1.1\r\nHost: town\r\n"
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as opened:
+        opened.sendall(one * 20 + last)
+        time.sleep(0.1)
+        opened.sendall(b"Connection: close\r\n\r\n")
+        got = b"".join(iter(lambda: opened.recv(65_536), b""))
+    assert got.count(b"HTTP/1.1 200 ") == 21
 
 
 def test_the_server_says_nothing_about_itself(address: str) -> None:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from litestar.types import Receive, Scope, Send
 from uvicorn.config import Config
@@ -124,6 +124,7 @@ REQUESTS = st.builds(
 )
 
 
+@settings(max_examples=1000)
 @given(
     st.sampled_from([200, 201, 204, 304, 404]),
     HEADERS,
