@@ -10,28 +10,19 @@ import asyncio
 import contextlib
 import gc
 import signal
-import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
-import uvicorn
-from litestar import Litestar
 
-from api import doctor, heads, logs, opening, progress, searching, standby, worker
-from api.app import create_app
+from api import logs, opening, progress
 from models import audit, demo, engine, errors, migrate, settings
 from search import engine as index
 
 # Of a trail that does not hold at all, so many lines say enough.
 FLAWS_SHOWN = 20
-# Docker and systemd kill after 10 s: running requests get most of that.
-GRACE_S = 8
-# Objects made before what is not used any more is looked for. A request makes a thousand: by the
-# usual numbers (700, 10, 10) that was a tenth of its time.
-COLLECT_AFTER = (10_000, 20, 10)
 
 
 def main(argv: list[str]) -> int:
@@ -92,15 +83,32 @@ def _parser() -> argparse.ArgumentParser:
         help="Instead of the town, a synthetic city of so many offerings.",
     )
     command("work", work, "Carry changes to a Meilisearch server, apart from the API.")
-    sub = command("search", searching.run, "Look after the search index.")
-    # Their own come after the words too; absent there, those before the words count.
-    searching.add_commands(sub, lambda one: _common(one, argparse.SUPPRESS))
+    _add_search(command("search", search, "Look after the search index."))
     sub = command("audit", keep_audit, "Verify the audit trail, or sign where it ends now.")
     sub.add_argument("what", choices=("verify", "sign"))
     sub.add_argument("--progress", action="store_true", help="Show how far it has come.")
     command("doctor", examine, "Say what is configured, what answers, and what is pending.")
     command("settings", print_settings, "Print .env.example.")
     return parser
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    """What `search` can be followed by."""
+    commands = parser.add_subparsers(required=True, metavar="WHAT", dest="what")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        # They come after these words, too; absent there, those before the words count.
+        _common(one, argparse.SUPPRESS)
+        return one
+
+    command("setup", "Make the keys for a Meilisearch server and print them.")
+    command("status", "Say what the index holds and what is on its way.")
+    sub = command("verify", "Compare the index with the database, by id and version.")
+    sub.add_argument("--mend", action="store_true", help="Have what differs carried again.")
+    command("rebuild", "Build the index anew and swap it in.")
+    sub = command("dead-letters", "List the changes that the index cannot take.")
+    sub.add_argument("--retry", action="store_true", help="Have all of them tried again.")
 
 
 def _common(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -122,105 +130,15 @@ def _help(name: str) -> str:
 
 
 def serve(options: settings.Settings, _: Any) -> int:
-    """Take the port first, so that a taken one is said before anything else happens."""
-    # The first process of a container would not hear of it otherwise until it is killed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with contextlib.closing(_listen(options.host, options.port)) as listening:
-        opening.make_directory(options.data)
-        is_demo = asyncio.run(_prepare(options))
-        app = create_app(options)
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            http=heads.BoundedHeads,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            # The application knows which proxies to believe.
-            proxy_headers=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_answer(app, _Server(config), listening, is_demo))
-    return 0
+    """Migrate, load the demo town on the first start, and serve until stopped."""
+    # As in `__main__.py`. Loaded here, as in the commands below: that takes longer than most of
+    # them run.
+    gc.disable()
+    from api import serving
 
-
-async def _answer(app: Litestar, server: _Server, listening: socket.socket, is_demo: bool) -> None:
-    """Serve until a signal comes. Trouble at the start is raised here, not logged by uvicorn."""
-    with server.capture_signals():
-        try:
-            async with app.lifespan():
-                # What is there now stays; going through it again and again to collect what does
-                # not would hold requests up for 50 ms at a time.
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(*COLLECT_AFTER)
-                _greet(listening, is_demo)
-                await server.serve(sockets=[listening])
-        except BaseExceptionGroup as group:
-            # Litestar's event emitter, around everything else, wraps whatever goes wrong in there.
-            raise group.exceptions[0] from None
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, but a signal that was obeyed is not raised again: a clean end exits with 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGINT and SIGTERM."""
-        before = {
-            number: signal.signal(number, self.handle_exit)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """The port, taken: who connects already waits until the server answers."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen()
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise opening.Trouble(
-            f"cannot listen on {host}:{port} ({getattr(error, 'strerror', error)});"
-            " choose another with --port, or stop what listens there"
-        ) from None
-    return listening
-
-
-async def _prepare(options: settings.Settings) -> bool:
-    """Migrate, fill an empty database with the demo town; answers whether it is a demo.
-
-    In production only look, and refuse what is not safe in public.
-    """
-    if options.in_production:
-        await opening.refuse_unsafe(options)
-        return False
-    async with opening.opened(options):
-        await migrate.migrate()
-        if options.demo and await demo.wanted():
-            with progress.shown("Loading the demo town") as report:
-                await demo.load(report)
-        return await demo.present()
-
-
-def _greet(listening: socket.socket, is_demo: bool) -> None:
-    host, port = listening.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared
-    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    print(f"Community Partners is at {address}  (API documentation: {address}/docs)")
-    if is_demo:
-        print(f"Demo accounts, password {demo.PASSWORD}: {', '.join(demo.LOGINS)}")
-    sys.stdout.flush()
+    gc.freeze()
+    gc.enable()
+    return serving.serve(options)
 
 
 def run_migrations(options: settings.Settings, _: Any) -> int:
@@ -282,6 +200,8 @@ def work(options: settings.Settings, _: Any) -> int:
     if options.database.startswith("sqlite"):
         raise opening.Trouble("on SQLite `serve` does this itself; a worker apart needs PostgreSQL")
 
+    from api import standby, worker
+
     async def run(target: index.SearchEngine) -> int:
         keeper = worker.Worker(target)
         alone = standby.run_alone(options.database, keeper.run, keeper.ring)
@@ -293,6 +213,13 @@ def work(options: settings.Settings, _: Any) -> int:
         return 0
 
     return asyncio.run(opening.with_index(options, run))
+
+
+def search(options: settings.Settings, given: Any) -> int:
+    """Look after the search index."""
+    from api import searching
+
+    return searching.run(options, given)
 
 
 def keep_audit(options: settings.Settings, given: Any) -> int:
@@ -339,6 +266,8 @@ async def _verify(key: bytes, report: Callable[[int, int], None] | None) -> int:
 
 def examine(options: settings.Settings, _: Any) -> int:
     """Print the doctor's findings; the exit code is 1 when something does not answer."""
+    from api import doctor
+
     return asyncio.run(doctor.examine(options))
 
 

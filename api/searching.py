@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
@@ -15,26 +14,6 @@ from search import engine as index
 
 # Of many differences or dead letters, so many lines say enough.
 SHOWN = 20
-
-
-def add_commands(
-    parser: argparse.ArgumentParser, add_common: Callable[[argparse.ArgumentParser], None]
-) -> None:
-    """What `search` can be followed by; each takes the common options."""
-    commands = parser.add_subparsers(required=True, metavar="WHAT", dest="what")
-
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text)
-        add_common(one)
-        return one
-
-    command("setup", "Make the keys for a Meilisearch server and print them.")
-    command("status", "Say what the index holds and what is on its way.")
-    sub = command("verify", "Compare the index with the database, by id and version.")
-    sub.add_argument("--mend", action="store_true", help="Have what differs carried again.")
-    command("rebuild", "Build the index anew and swap it in.")
-    sub = command("dead-letters", "List the changes that the index cannot take.")
-    sub.add_argument("--retry", action="store_true", help="Have all of them tried again.")
 
 
 def run(options: settings.Settings, given: Any) -> int:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 from piccolo.apps.migrations.tables import Migration
 
-from models import engine, piccolo_app, services
+from models import engine, services
 
+APP = "community"
+FOLDER = Path(__file__).parent / "migrations"
 # Any number will do, as long as every version of the program takes the same one.
 _LOCK = 7_226_100_701
+_ID = re.compile(r'^ID = "(.+)"$', re.MULTILINE)
 
 
 async def migrate() -> int:
@@ -29,7 +34,10 @@ async def migrate() -> int:
             await engine.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         waiting = len(await pending())
         if waiting:
-            manager = ForwardsMigrationManager(piccolo_app.APP_CONFIG.app_name)
+            # Not at the top: it brings a code formatter, and most starts have nothing to migrate.
+            from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
+
+            manager = ForwardsMigrationManager(APP)
             # Piccolo prints its progress; ours is said by the command that called.
             with contextlib.redirect_stdout(io.StringIO()), _import_path():
                 await manager.run()
@@ -39,15 +47,17 @@ async def migrate() -> int:
 
 async def pending() -> list[str]:
     """The ids of migrations that have not run on this database."""
-    manager = ForwardsMigrationManager(piccolo_app.APP_CONFIG.app_name)
-    with _import_path():
-        known = manager.get_migration_modules(
-            piccolo_app.APP_CONFIG.resolved_migrations_folder_path
-        )
     ran: list[str] = []
     if await Migration.table_exists():
-        ran = await Migration.get_migrations_which_ran(piccolo_app.APP_CONFIG.app_name)
-    return sorted(set(known) - set(ran))
+        ran = await Migration.get_migrations_which_ran(APP)
+    return sorted(_known(FOLDER) - set(ran))
+
+
+@functools.cache
+def _known(folder: Path) -> frozenset[str]:
+    """The ids in the files, by their text: Piccolo would import all of them at every start."""
+    texts = (path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    return frozenset(found[1] for text in texts if (found := _ID.search(text)))
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ class Figures(Struct):
 _LOADED = """
 import gc, os, sys
 import pypinyin
-from api import app, cli
+from api import app, cli, serving
 from models import settings
 app.create_app(settings.load())
 gc.freeze()

@@ -14,20 +14,18 @@ from pathlib import Path
 
 from piccolo.apps.migrations.commands.new import new
 
-from models import engine, piccolo_app
-
-FOLDER = Path(piccolo_app.APP_CONFIG.resolved_migrations_folder_path)
+from models import engine, migrate
 
 
 def make(name: str) -> Path:
     """Have Piccolo write it, and give it the next number."""
-    before = set(FOLDER.glob("community_*.py"))
+    before = set(migrate.FOLDER.glob("community_*.py"))
     asyncio.run(_write(name.replace("_", " ")))
-    made = set(FOLDER.glob("community_*.py")) - before
+    made = set(migrate.FOLDER.glob("community_*.py")) - before
     if not made:
         raise SystemExit("the history says all that the tables do")
     number = max(int(path.stem.split("_")[1]) for path in before) + 1
-    return made.pop().rename(FOLDER / f"community_{number:04}_{name}.py")
+    return made.pop().rename(migrate.FOLDER / f"community_{number:04}_{name}.py")
 
 
 async def _write(description: str) -> None:

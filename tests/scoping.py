@@ -9,14 +9,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from models import piccolo_app
+from models import tables
 
 ROOT = Path(__file__).parent.parent
 # Whatever belongs to one of these is scoped until somebody says that it is not.
 _OWNERS = {"place", "partner", "need", "offering", "posted_by"}
 SCOPED = {
     table._meta.tablename: table.__name__
-    for table in piccolo_app.TABLES
+    for table in tables.TABLES
     if _OWNERS & {column._meta.name for column in table._meta.columns}
 }
 # `{…}` of an f-string that is no constant of its module: a table named at run time.

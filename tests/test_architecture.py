@@ -24,3 +24,22 @@ def test_no_python_file_is_longer_than_500_lines() -> None:
         if "migrations" not in path.parts and (count := len(path.read_text().splitlines())) > 500
     ]
     assert long == []
+
+
+def test_a_start_loads_nothing_that_only_migrating_or_other_types_need() -> None:
+    """Together they were a third of the start."""
+    begun = (
+        "import sys; from api import app, serving; from models import settings;"
+        "app.create_app(settings.load({}));"
+        "print(*{'black', 'pydantic', 'meilisearch', 'highspy'} & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", begun]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_command_that_serves_nothing_does_not_load_the_application() -> None:
+    begun = "import sys; from api import cli; print(*{'litestar', 'rjieba'} & sys.modules.keys())"
+    command = [sys.executable, "-c", begun]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

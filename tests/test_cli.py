@@ -340,7 +340,7 @@ def test_a_data_directory_that_cannot_be_written_is_said_in_one_line(tmp_path: P
     # Root may write everywhere. The interpreter may lie where only root can read it, so the
     # program becomes somebody else when it is loaded.
     program = (
-        "import os, sys; from api import cli\n"
+        "import os, sys; from api import cli, serving\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )

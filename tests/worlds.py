@@ -27,8 +27,8 @@ from models import (
     needs,
     offerings,
     partners,
-    piccolo_app,
     places,
+    tables,
     values,
 )
 from tests.clocks import Clock
@@ -185,11 +185,11 @@ class World(Struct):
 
 async def wipe() -> None:
     """Forget the world before, but for its accounts."""
-    tables = ("outbox", "need", "offering_service", "offering", "role", "service_key", "partner")
+    emptied = ("outbox", "need", "offering_service", "offering", "role", "service_key", "partner")
     # What refers to these goes with them, also what is never to be deleted.
-    everything = [table._meta.tablename for table in piccolo_app.TABLES]
+    everything = [table._meta.tablename for table in tables.TABLES]
     async with engine.unit_of_work(), base.rules_lifted(everything):
-        for table in tables:
+        for table in emptied:
             await engine.execute(f"DELETE FROM {table}")
 
 

@@ -18,9 +18,9 @@ from models import (
     offerings,
     outbox,
     partners,
-    piccolo_app,
     places,
     services,
+    tables,
 )
 from models.demo import shapes, town
 
@@ -91,7 +91,7 @@ async def reset() -> None:
         gone += [("account.erased", base.as_id(subject)) for (subject,) in erased]
         await audit.start_over()
         kept = (services.ServiceType, audit.Audit, audit.AuditHead)
-        names = [t._meta.tablename for t in reversed(piccolo_app.TABLES) if t not in kept]
+        names = [t._meta.tablename for t in reversed(tables.TABLES) if t not in kept]
         async with base.rules_lifted(names):
             for name in names:
                 await engine.execute(f"DELETE FROM {name}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models import accounts, audit, base, engine, piccolo_app, plans, proposals, settings
+from models import accounts, audit, base, engine, plans, proposals, settings, tables
 from tests.towns import PASSWORD, Town, a_booking, a_docking, a_need, a_point, an_offering
 
 LOGIN = "canary.login@example.com"
@@ -193,7 +193,7 @@ async def _in_database() -> set[str]:
     if isinstance(database, engine.SQLite):
         return _in_files(Path(f"{database.path}{suffix}") for suffix in ("", "-wal", "-shm"))
     kept = ""
-    for table in piccolo_app.TABLES:
+    for table in tables.TABLES:
         rows = await engine.rows(f"SELECT t::text FROM {table._meta.tablename} t")
         kept += "\n".join(text for (text,) in rows)
     return {canary for canary in CANARIES if canary in kept}

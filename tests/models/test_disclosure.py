@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
-from models import bookings, disclosure, needs, offerings, partners, piccolo_app, places, values
+from models import bookings, disclosure, needs, offerings, partners, places, tables, values
 from search import gates
 
 RECORDS: list[type[Any]] = [
@@ -27,7 +27,7 @@ RECORDS: list[type[Any]] = [
 FOR_STAFF = (needs.ConsentRecord, bookings.BookingRecord)
 COLUMNS = [
     (table._meta.tablename, column._meta.db_column_name)
-    for table in piccolo_app.TABLES
+    for table in tables.TABLES
     for column in table._meta.columns
 ]
 LATITUDES = st.integers(-90_000_000, 90_000_000)

@@ -22,12 +22,11 @@ from piccolo.columns import Column, ForeignKey
 from piccolo.table import Table
 
 import models
-from models import engine, migrate, piccolo_app, services
+from models import engine, migrate, piccolo_app, services, tables
 from tests import databases, postgres
 
 ROOT = Path(__file__).parents[2]
-MIGRATIONS = Path(piccolo_app.APP_CONFIG.resolved_migrations_folder_path)
-HISTORY = sorted(path.stem for path in MIGRATIONS.glob("community_*.py"))
+HISTORY = sorted(path.stem for path in migrate.FOLDER.glob("community_*.py"))
 _INTEGERS = ("INTEGER", "BIGINT", "SMALLINT", "BIGSERIAL", "SERIAL")
 
 
@@ -64,12 +63,12 @@ async def schema() -> dict[str, Shape]:
 
 async def _schema() -> dict[str, Shape]:
     if engine.current().dialect == "sqlite":
-        tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        listed = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         shape = _on_sqlite
     else:
-        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        listed = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         shape = _on_postgres
-    names = {name for (name,) in await engine.rows(tables)}
+    names = {name for (name,) in await engine.rows(listed)}
     return {name: await shape(name) for name in sorted(names - {"migration"})}
 
 
@@ -193,8 +192,8 @@ def _families(shape: Shape) -> dict[str, tuple[str, bool]]:
 
 async def test_the_schema_is_what_the_tables_say(db: engine.Engine) -> None:
     found = await schema()
-    assert found.keys() == {table._meta.tablename for table in piccolo_app.TABLES}
-    for table in piccolo_app.TABLES:
+    assert found.keys() == {table._meta.tablename for table in tables.TABLES}
+    for table in tables.TABLES:
         shape = found[table._meta.tablename]
         assert (shape.columns, shape.primary, shape.foreign) == _wanted(table), table
 
@@ -214,12 +213,12 @@ def test_every_table_is_registered_after_those_it_refers_to() -> None:
     ours = {
         table for table in _below(Table) if re.match(r"models\.(?!migrations)", table.__module__)
     }
-    assert set(piccolo_app.TABLES) == ours
-    assert len(piccolo_app.TABLES) == len(ours)
-    for place, table in enumerate(piccolo_app.TABLES):
+    assert set(tables.TABLES) == ours
+    assert len(tables.TABLES) == len(ours)
+    for place, table in enumerate(tables.TABLES):
         for column in table._meta.foreign_key_columns:
             target = column._foreign_key_meta.resolved_references
-            assert piccolo_app.TABLES.index(target) <= place, f"{table} before {target}"
+            assert tables.TABLES.index(target) <= place, f"{table} before {target}"
 
 
 def _below(parent: type[Table]) -> set[type[Table]]:
@@ -260,9 +259,10 @@ async def forwards():
 def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """The history with one more migration, which fails; undone by `broken.undo()`."""
     folder = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, folder)
+    shutil.copytree(migrate.FOLDER, folder)
     (folder / "community_9999_fails.py").write_text(_FAILS)
     monkeypatch.setattr(piccolo_app.APP_CONFIG, "migrations_folder_path", str(folder))
+    monkeypatch.setattr(migrate, "FOLDER", folder)
     # Imported by its bare name; nobody else is to find it.
     monkeypatch.setitem(sys.modules, "community_9999_fails", None)
     monkeypatch.delitem(sys.modules, "community_9999_fails")
