@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from tests import meilisearch_process
+
+# Of what is made until all tests are known nothing is garbage, as in `api/__main__.py`.
+gc.disable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that only hands tests out to others needs nothing of the program."""
     if not config.getoption("numprocesses") or config.getoption("collectonly"):
         config.pluginmanager.import_plugin("tests.fixtures")
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected; what is there stays, and is not looked at each time."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
