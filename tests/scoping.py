@@ -36,13 +36,12 @@ class Function(Struct):
     def reads(self) -> set[str]:
         """The scoped tables that its own text reads."""
         found = {table for text in self._texts() for table in _READ.findall(text)}
-        found |= {
-            name
+        asked = {
+            ast.unparse(call.func.value).split(".")[-1]
             for call in self.calls
             if isinstance(call.func, ast.Attribute) and call.func.attr in _READING
-            for name, table in SCOPED.items()
-            if ast.unparse(call.func.value).split(".")[-1] == table
         }
+        found |= {name for name, table in SCOPED.items() if table in asked}
         return found & {*SCOPED, _UNKNOWN}
 
     @property

@@ -125,6 +125,18 @@ def unrestricted(functions: list[scoping.Function]) -> list[scoping.Function]:
     return [function for function in functions if function.reads and not function.restricts]
 
 
+@functools.cache
+def seeing_all() -> list[scoping.Function]:
+    """Those of the whole program; many tests ask."""
+    return unrestricted(every())
+
+
+@functools.cache
+def eyes() -> dict[str, int]:
+    """Which parameter of a function says what is seen, by its short name."""
+    return {_short(f): f.parameters.index("sees") for f in every() if "sees" in f.parameters}
+
+
 def _allowed(function: scoping.Function) -> bool:
     return any(
         f".{function.name}".endswith(f".{name}")
@@ -135,13 +147,12 @@ def _allowed(function: scoping.Function) -> bool:
 
 def blind_calls(functions: list[scoping.Function]) -> list[tuple[str, str]]:
     """Calls that read scoped rows with other eyes than the caller's: (from, to), short names."""
-    eyes = {_short(f): f.parameters.index("sees") for f in every() if "sees" in f.parameters}
-    without = {_short(f) for f in unrestricted(every()) if "sees" not in f.parameters}
+    without = {_short(f) for f in seeing_all() if "sees" not in f.parameters}
     found = []
     for function in functions:
         for call in function.own_calls:
             to = scoping.callee(call, function.module)
-            if to in without or (to in eyes and not _with_eyes(function, call, eyes[to])):
+            if to in without or (to in eyes() and not _with_eyes(function, call, eyes()[to])):
                 found.append((_short(function), to))
     return found
 
@@ -168,15 +179,13 @@ def _short(function: scoping.Function) -> str:
 def test_every_read_of_scoped_rows_asks_what_the_caller_sees() -> None:
     """X8."""
     round_it = [
-        (function.name, function.reads)
-        for function in unrestricted(every())
-        if not _allowed(function)
+        (function.name, function.reads) for function in seeing_all() if not _allowed(function)
     ]
     assert round_it == [], "restrict the query with the caller's Visibility"
 
 
 def test_every_exception_is_still_needed() -> None:
-    used = {f".{function.name}" for function in unrestricted(every())}
+    used = {f".{function.name}" for function in seeing_all()}
     for names in UNRESTRICTED.values():
         for name in names.split():
             assert any(one.endswith(f".{name}") for one in used), name
