@@ -153,7 +153,8 @@ async def _storm(two: Two) -> None:
     async def writer(client: httpx.AsyncClient, path: str) -> None:
         headers = {**two.headers("secretary"), "If-Match": "*"}
         ends = time.monotonic() + 2
-        while time.monotonic() < ends:
+        # A busy machine takes longer for as many.
+        while time.monotonic() < ends or len(written[path]) <= 20:
             number = written[path][-1][1] + 1
             answer = await client.patch(path, json={"beneficiaries": number}, headers=headers)
             assert answer.status_code == 200, answer.text
