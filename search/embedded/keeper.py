@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.documents import Document
+from search.embedded.damage import is_damage
 from search.embedded.home import Home
-from search.embedded.store import Store, View, is_damage
+from search.embedded.store import Store, View
 from search.engine import Failure, Op, SearchUnavailable, Upsert
 
 

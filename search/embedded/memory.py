@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from search.embedded.columns import Ints, Small
+from search.embedded.columns import Bools, Ints, Small
 from search.embedded.textindex import Leaf
 from search.engine import Match
 
@@ -42,6 +42,12 @@ class Found(Struct, frozen=True):
             # As truths: numpy finds those many times as fast as numbers.
             return np.flatnonzero(np.unpackbits(self.packed.view(np.uint8)).view(np.bool_))
         return self.packed.astype(np.int64)
+
+    def where(self, size: int) -> Ints | Bools:
+        """The slots, or where they are many, of each of so many whether it is one of them."""
+        if self.packed.dtype == np.uint8:
+            return np.unpackbits(self.packed.view(np.uint8), count=size).view(np.bool_)
+        return self.slots
 
     @property
     def size(self) -> int:

@@ -6,28 +6,25 @@ halves, and keeps it for as long as it needs; publishing replaces the View in on
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import tantivy
 
 from search import analysis, documents
 from search.documents import Document
-from search.embedded import textindex
+from search.embedded import damage, textindex
 from search.embedded.columns import Columns, Ints
+from search.embedded.looking import Looking
 from search.embedded.memory import Found, Key, Memory, pack
 from search.embedded.spelling import Vocabulary
-from search.embedded.textindex import Leaf, Standing
+from search.embedded.textindex import Leaf
 from search.embedded.weighing import Weighing
-from search.engine import Delete, Failure, Match, Op, SearchUnavailable
+from search.engine import Delete, Failure, Match, Op
 
 _HEAP_BYTES = 30_000_000
-_NONE = np.zeros(0, np.int64)
-_MANY = 1500  # hits; from here on counting first saves time
 
 
 class View:
@@ -46,6 +43,7 @@ class View:
         self.memory = memory
         self._searcher = searcher
         self._schema = schema
+        self._looking = Looking(searcher, schema, memory, len(columns.alive))
 
     def scored(self, text: str, asked: analysis.Asked, match: Match) -> tuple[Ints, Ints]:
         """Slots and scores of all documents in which a text is found."""
@@ -54,114 +52,25 @@ class View:
         if found is None or found.stale:
             weighing, size = Weighing(self.words, asked), len(self.columns.alive)
             if found is None:
-                scores = weighing.scores(match, self._standing, size)
+                slots, scores = weighing.scores(match, self._looking.ready, size)
             else:
                 # Only what was written since may be found otherwise.
                 stale = np.array(sorted(found.stale))
-                scores = np.zeros(size, np.int32)
-                scores[found.slots] = found.scores
-                scores[stale] = weighing.scores(match, partial(self._among, stale), len(stale))
-            slots = np.flatnonzero(scores > 0)
-            found = Found(pack(slots), scores[slots])
+                everywhere = np.zeros(size, np.int32)
+                everywhere[found.slots] = found.scores
+                everywhere[stale] = 0
+                ready = partial(self._looking.ready_among, stale)
+                places, scores = weighing.scores(match, ready, len(stale))
+                everywhere[stale[places]] = scores
+                slots = np.flatnonzero(everywhere > 0)
+                scores = everywhere[slots]
+            found = Found(pack(slots), scores)
             self.memory.put(key, found)
         return found.slots, found.scores.astype(np.int64)
 
-    def _among(self, slots: Ints, leaves: Sequence[Leaf]) -> list[Ints]:
-        """Which of a few slots each of these stands in, as places among them."""
-        with _reading():
-            clauses = {
-                leaf: textindex.clause(self._schema, leaf)
-                for leaf in leaves
-                if textindex.most(self._searcher, leaf)
-            }
-            # Mostly none has anything to do with these, and one question tells.
-            anything = textindex.both(textindex.any_of(clauses.values()), self._one_of(slots))
-            touched = textindex.slots(self._searcher, anything, len(slots)) if clauses else _NONE
-            if not len(touched):
-                return [touched] * len(leaves)
-            here = self._one_of(touched)
-            found = {
-                leaf: textindex.slots(self._searcher, textindex.both(one, here), len(touched))
-                for leaf, one in clauses.items()
-            }
-        return [np.searchsorted(slots, found.get(leaf, _NONE)) for leaf in leaves]
-
-    def _standing(self, leaves: Sequence[Leaf]) -> list[Ints]:
-        """The slots where each of these stands."""
-        known = [self.memory.get(leaf) for leaf in leaves]
-        touched = self._touched(leaves, known)
-        return [
-            self._fetched(leaf) if found is None else self._refreshed(leaf, found, touched)
-            for leaf, found in zip(leaves, known, strict=True)
-        ]
-
-    def _touched(self, leaves: Sequence[Leaf], known: Sequence[Found | None]) -> frozenset[int]:
-        """Of the documents written since, those that have anything to do with these: mostly none,
-        and one question tells."""
-        aged = [(leaf, one.stale) for leaf, one in zip(leaves, known, strict=True) if one]
-        stale = frozenset().union(*(some for _, some in aged))
-        if not stale:
-            return stale
-        anything = textindex.any_of(textindex.clause(self._schema, leaf) for leaf, _ in aged)
-        with _reading():
-            written = textindex.both(anything, self._one_of(stale))
-            found = textindex.slots(self._searcher, written, len(stale))
-        return frozenset(found.tolist())
-
-    def _refreshed(self, leaf: Leaf, found: Found, touched: frozenset[int]) -> Ints:
-        if not found.stale:
-            return found.slots
-        there = np.zeros(len(self.columns.alive), np.bool_)
-        there[found.slots] = True
-        there[list(found.stale)] = False
-        again = found.stale & touched
-        if again:
-            clause = textindex.both(textindex.clause(self._schema, leaf), self._one_of(again))
-            with _reading():
-                there[textindex.slots(self._searcher, clause, len(again))] = True
-        slots = np.flatnonzero(there)
-        self.memory.put(leaf, Found(pack(slots), hits=len(slots)))
-        return slots
-
-    def _fetched(self, leaf: Leaf) -> Ints:
-        if leaf.standing in (Standing.ANY, Standing.ALL):
-            # The tokens by themselves are in other questions, too.
-            singles = [Leaf(leaf.field, ((0, token),)) for _, token in leaf.tokens]
-            return self._joined(self._standing(singles), leaf.standing)
-        with _reading():
-            most = textindex.most(self._searcher, leaf)
-            if not most:
-                return _NONE
-            clause = textindex.clause(self._schema, leaf)
-            if most >= _MANY:
-                most = textindex.count(self._searcher, clause)
-                same = self._same(leaf, clause, most)
-                if same is not None:
-                    self.memory.put(leaf, same)
-                    return same.slots
-            slots = textindex.slots(self._searcher, clause, most)
-        self.memory.put(leaf, Found(pack(slots), hits=len(slots)))
-        return slots
-
-    def _same(self, leaf: Leaf, clause: tantivy.Query, hits: int) -> Found | None:
-        """What is known of a leaf that stands in the very same documents. Words of one service
-        or place do, and counting tells it much sooner than listing."""
-        alike = self.memory.alike(leaf.field, hits) if hits >= _MANY else None
-        if alike is None:
-            return None
-        other, found = alike
-        both = textindex.both(clause, textindex.clause(self._schema, other))
-        return found if textindex.count(self._searcher, both) == hits else None
-
-    def _joined(self, several: Sequence[Ints], standing: Standing) -> Ints:
-        counted = np.zeros(len(self.columns.alive), np.int16)
-        for slots in several:
-            counted[slots] += 1
-        return np.flatnonzero(counted == len(several) if standing is Standing.ALL else counted)
-
     def remember(self, leaf: Leaf) -> None:
         """Have it known before anybody asks."""
-        self._standing([leaf])
+        self._looking.ready([leaf])(leaf)
 
     def common(self) -> list[Leaf]:
         """What is worth to `remember`."""
@@ -171,8 +80,8 @@ class View:
         """The documents in these slots, in this order."""
         if not slots:
             return []
-        query = self._one_of(slots)
-        with _reading():
+        query = textindex.one_of(self._schema, slots)
+        with damage.seen():
             found = self._searcher.search(query, len(slots), count=False, order_by_field="slot")
             bodies = {slot: self._searcher.doc(address)["body"][0] for slot, address in found.hits}
             return [documents.unpack(bodies[slot]) for slot in slots]
@@ -181,11 +90,6 @@ class View:
         """The version of every document."""
         versions = self.columns.numbers["version"]
         return {id: int(versions[slot]) for id, slot in self.columns.slots.items()}
-
-    def _one_of(self, slots: Iterable[int]) -> tantivy.Query:
-        # One clause per slot: a single query over a set of terms is fifteen times slower.
-        term = tantivy.Query.term_query
-        return textindex.any_of(term(self._schema, "slot", int(slot)) for slot in slots)
 
 
 class Store:
@@ -304,23 +208,3 @@ class Store:
         if self._writer is None:
             self._writer = self._index.writer(_HEAP_BYTES, 1)
         return self._writer
-
-
-def is_damage(error: BaseException) -> bool:
-    """Whether reading failed because of what the files contain.
-
-    On damaged files tantivy raises ValueError or gives up in the middle. Such a panic is no
-    Exception, so that nobody catches it by accident, and its class has no public name.
-    """
-    kinds = (ValueError, OSError, KeyError, msgspec.MsgspecError)
-    return isinstance(error, kinds) or type(error).__name__ == "PanicException"
-
-
-@contextlib.contextmanager
-def _reading() -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        if is_damage(error):
-            raise SearchUnavailable("the index is damaged") from error
-        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable
+from operator import itemgetter
 
 import numpy as np
 import tantivy
@@ -21,10 +22,10 @@ FIELDS = ("titles", "services", "tags", "community", "descriptions")
 # vocabulary, which would be ten times as long.
 PINYIN = "pinyin"
 _MANY = 24  # from here on one query over a set of terms is faster than one query each
-_FEW = 6000  # hits; up to here a list of them is quicker than sums
+FEW = 6000  # hits; up to here a list of them is quicker than sums
 # Documents in which something stands that is common, and of those that begin alike.
 _COMMON, _COMMON_BEGINNING = 1000, 4000
-_BEGINNINGS = (2, 3)  # letters
+_BEGINNINGS = (2, 3, 4, 5)  # letters
 _MOST_COMMON = 2000
 _BLOCK = 50  # slots; a float holds sums of so many different powers of two exactly
 
@@ -123,8 +124,13 @@ def most(searcher: tantivy.Searcher, leaf: Leaf) -> int:
     """No more documents than this have it."""
     if leaf.standing is Standing.BEGINNING:
         return int(searcher.num_docs)
-    counts = [searcher.doc_freq(leaf.field, token) for _, token in leaf.tokens]
-    return sum(counts) if leaf.standing is Standing.ANY else min(counts)
+    counts = (searcher.doc_freq(leaf.field, token) for _, token in leaf.tokens)
+    if leaf.standing is Standing.ANY:
+        return sum(counts)
+    fewest = int(searcher.num_docs)
+    while fewest and (count := next(counts, None)) is not None:
+        fewest = min(fewest, count)
+    return fewest
 
 
 def any_of(clauses: Iterable[tantivy.Query]) -> tantivy.Query:
@@ -137,15 +143,22 @@ def both(*clauses: tantivy.Query) -> tantivy.Query:
     return tantivy.Query.boolean_query([(tantivy.Occur.Must, one) for one in clauses])
 
 
+def one_of(schema: tantivy.Schema, slots: Iterable[int]) -> tantivy.Query:
+    """These documents."""
+    # One clause per slot: a single query over a set of terms is fifteen times slower.
+    term = tantivy.Query.term_query
+    return any_of(term(schema, "slot", int(slot)) for slot in slots)
+
+
 def slots(searcher: tantivy.Searcher, query: tantivy.Query, most: int) -> Ints:
     """The slots of everything that meets this, in order; they are known to be at most so many.
 
     A list of 50,000 hits would take longer to make in Python than everything else. So each document
     has a power of two, all different in a block of slots, and what comes back are their sums.
     """
-    if most < _FEW:
+    if most < FEW:
         hits = searcher.search(query, max(most, 1), count=False, order_by_field="slot").hits
-        return np.sort(np.array([slot for slot, _ in hits], np.int64))
+        return np.sort(np.fromiter(map(itemgetter(0), hits), np.int64, len(hits)))
     sums = {"sum": {"sum": {"field": "bit"}}}
     blocks = {"field": "slot", "interval": _BLOCK, "min_doc_count": 1}
     asked = {"blocks": {"histogram": blocks, "aggs": sums}}
@@ -173,8 +186,12 @@ def common(searcher: tantivy.Searcher) -> list[Leaf]:
                 counted[field, token, Standing.TOGETHER] = documents
             for length in _BEGINNINGS if field == PINYIN else ():
                 counted[field, token[:length], Standing.BEGINNING] += documents
-    return [
+    found = [
         Leaf(field, ((0, token),), standing)
         for (field, token, standing), documents in counted.most_common(_MOST_COMMON)
         if documents >= (_COMMON if standing is Standing.TOGETHER else _COMMON_BEGINNING)
     ]
+    # A word of three characters and more is looked for as a phrase, too.
+    words = (leaf for leaf in found if leaf.tokens[0][1].startswith(analysis.WORD_MARK))
+    phrases = ((leaf.field, analysis.grams(leaf.tokens[0][1][1:])) for leaf in words)
+    return found + [Leaf(field, tuple(some)) for field, some in phrases if len(some) > 1]

@@ -11,7 +11,7 @@ import tantivy
 
 from search import engine, pinyin
 from search.documents import Document
-from search.embedded import runner, store, textindex
+from search.embedded import looking, runner, textindex
 from search.embedded.memory import Found
 from search.engine import Page, SearchEngine
 from tests.search.builders import EVERYONE, a_document, a_query, put
@@ -74,7 +74,7 @@ async def test_what_is_recalled_and_what_is_alike_are_found_as_if_nobody_knew(
     await put(plain, *a_town(150))
     for name in ("_COMMON", "_COMMON_BEGINNING"):
         monkeypatch.setattr(textindex, name, 1)
-    monkeypatch.setattr(store, "_MANY", 1)
+    monkeypatch.setattr(looking, "_MANY", 1)
     knowing = await rebuilt(a_town(150))
     expected = await answers(plain)
     assert sum(page.total for page in expected) > 500
