@@ -26,7 +26,7 @@ from models import (
     reviews,
 )
 from models.agreements import arrears
-from search import alerts, comparing, sync
+from search import alerts, comparing, pinyin, sync
 from search import engine as index
 
 log = structlog.get_logger()
@@ -88,6 +88,7 @@ class Worker(Loop):
 
     async def run(self) -> None:
         """Work until cancelled. Trouble with the index or the database only makes it wait."""
+        await pinyin.ready()
         pause = 0.0
         while True:
             try:

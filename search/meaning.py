@@ -39,6 +39,8 @@ async def did_you_mean(
     words = analysis.ask(query.text).words
     if total >= FEW or not words or len(words) > _MOST_WORDS:
         return None
+    if any(word.han for word in words):
+        await pinyin.ready()
     text = analysis.fold(query.text).strip()
     for word in words:
         found = await target.multi(_looser(word.text, han=word.han), scope)

@@ -7,6 +7,7 @@ being typed is found as the beginning of one of them.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Iterable
 
@@ -17,6 +18,12 @@ from search import analysis
 
 MAX_KEYS = 200
 _MAX_LETTERS = 40
+
+
+async def ready() -> None:
+    """Load the dictionary in a thread, so that whoever first reads a text does not keep everybody
+    waiting for it."""
+    await asyncio.to_thread(_spelt, "食")
 
 
 def keys(texts: Iterable[str]) -> tuple[str, ...]:
