@@ -8,8 +8,9 @@ called as a server calls it: ratios are of processor time, so that other work co
 answers at once, from another process; what httpx takes for such a call by itself is said too.
 `first` are texts asked for the first time of a new index, `again` those asked before, `others`
 texts asked for the first time after these, all in processor time. `fresh` is from a commit until a
-search finds it, at 10 writes a second. `rebuild` goes on under 50 writes a second; `lost` is what
-the index then has otherwise than the database.
+search finds it, at 10 writes a second. A rebuild goes on under 50 writes a second, and its searches
+are compared with the same ones under the same writes without it; `lost` is what the index then has
+otherwise than the database.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import random
 import resource
@@ -46,6 +48,7 @@ from tests.bench import _city
 
 EVERYONE = index.Scope()
 PAGE = 20
+_NORMAL_S = 15.0  # before a rebuild, and after it
 _CITY_OF = {"real": 10_000, "fake": 400}  # offerings
 
 
@@ -197,30 +200,37 @@ async def _change(id: Any, word: str) -> None:
 async def _rebuild_under_writes(
     figures: Figures, target: index.SearchEngine, texts: list[str]
 ) -> None:
+    """The same searches under the same writes: half of the normal ones before, half after it."""
     ids = [base.as_id(id) for (id,) in await engine.rows("SELECT id FROM offering LIMIT 500")]
-    async with _at_work(target):
-        rebuilding = asyncio.create_task(sync.rebuild(target))
-        during: list[float] = []
 
-        async def write() -> None:
-            number = 0
-            while not rebuilding.done():
-                await _change(ids[number % len(ids)], f"again{number:05}")
-                number += 1
-                await asyncio.sleep(0.02)
+    async def write() -> None:
+        for number in itertools.count():
+            ends = time.perf_counter() + 0.02
+            await _change(ids[number % len(ids)], f"again{number:05}")
+            await asyncio.sleep(max(ends - time.perf_counter(), 0))
 
-        writing_on = asyncio.create_task(write())
-        while not rebuilding.done():
+    async def search(doing: asyncio.Task[Any]) -> list[float]:
+        times = []
+        while not doing.done():
             for text in texts[:50]:
-                during.append(await _timed(target, text))
-        await writing_on
+                times.append(await _timed(target, text))
+        await doing
+        return times
+
+    async with _at_work(target):
+        writing_on = asyncio.create_task(write())
+        normal = await search(asyncio.create_task(asyncio.sleep(_NORMAL_S)))
+        during = await search(asyncio.create_task(sync.rebuild(target)))
+        normal += await search(asyncio.create_task(asyncio.sleep(_NORMAL_S)))
+        writing_on.cancel()
         while await engine.fetch("SELECT 1 FROM outbox LIMIT 1"):
             await asyncio.sleep(0.01)
-    calm = [await _timed(target, text) for text in texts[:50] for _ in range(4)]
     figures.note(
         "lost in a rebuild under 50 writes a second", len(await comparing.differences(target))
     )
-    figures.note("search p99 meanwhile", _share(during, 99) / _share(calm, 99), "x of normal")
+    for name, times in (("without", normal), ("during", during)):
+        _times(figures, f"50 writes a second, {name} a rebuild", times)
+    figures.note("search p99 during it", _share(during, 99) / _share(normal, 99), "x of without")
 
 
 async def _timed(
