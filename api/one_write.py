@@ -44,6 +44,8 @@ class _Whole:
             return
         start, self._start = self._start, None
         if start is not None:
+            # It refers to the cycle, which would stay until garbage is looked for.
+            del self._cycle.send
             if self._is_plain(message) and self._write(start, message):
                 return
             await self._send(start)

@@ -23,7 +23,8 @@ _MAX_LETTERS = 40
 async def ready() -> None:
     """Load the dictionary in a thread, so that whoever first reads a text does not keep everybody
     waiting for it."""
-    await asyncio.to_thread(_spelt, "食")
+    if not _spelt.cache_info().currsize:
+        await asyncio.to_thread(_spelt, "食")
 
 
 def keys(texts: Iterable[str]) -> tuple[str, ...]:

@@ -8,13 +8,12 @@ import pytest
 
 from tests import meilisearch_process
 
-# Of what is made until all tests are known nothing is garbage, as in `api/__main__.py`.
-gc.disable()
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that only hands tests out to others needs nothing of the program."""
     if not config.getoption("numprocesses") or config.getoption("collectonly"):
+        # Of what is made until all tests are known nothing is garbage, as in `api/__main__.py`.
+        gc.disable()
         config.pluginmanager.import_plugin("tests.fixtures")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -95,6 +97,23 @@ async def test_a_header_with_a_line_of_its_own_in_it_is_not_sent(value: bytes) -
     wire = await _said(OneWrite, _answer(b"body", (b"location", value)))
     assert wire.is_closed
     assert wire.written == []
+
+
+@pytest.mark.parametrize("parts", [[b"body"], [b"bo", b"dy"]])
+async def test_no_request_stays_until_garbage_is_looked_for(parts: list[bytes]) -> None:
+    class Watched(OneWrite):
+        def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+            cycles.append(weakref.ref(cycle))
+            super()._start_asgi_task(cycle, app)
+
+    cycles: list[weakref.ref[Any]] = []
+    gc.disable()
+    try:
+        await _said(Watched, _app(200, [(b"content-length", b"4")], parts))
+        await asyncio.sleep(0)
+        assert [cycle() for cycle in cycles] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_an_application_that_dies_before_the_body_is_answered_for() -> None:
