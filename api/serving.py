@@ -16,6 +16,8 @@ from litestar import Litestar
 from api import heads, opening, progress
 from api.app import create_app
 from models import demo, migrate, settings
+from search import engine as index
+from search import sync
 
 # Docker and systemd kill after 10 s: running requests get most of that.
 GRACE_S = 8
@@ -113,7 +115,18 @@ async def _prepare(options: settings.Settings) -> bool:
         if options.demo and await demo.wanted():
             with progress.shown("Loading the demo town") as report:
                 await demo.load(report)
+            if not options.meili_url:
+                await _fill_index(options)
         return await demo.present()
+
+
+async def _fill_index(options: settings.Settings) -> None:
+    """Whoever tries it out begins with a search: it must not find an index still to be filled."""
+    target = index.open_engine(options.data / "index")
+    try:
+        await sync.rebuild(target)
+    finally:
+        await target.close()
 
 
 def _greet(listening: socket.socket, is_demo: bool) -> None:
