@@ -53,33 +53,61 @@ class Document(Struct, frozen=True, kw_only=True):
     changes. `credentials` are the kinds that it or its partner has stated, valid or not.
     """
 
-    id: DocumentId
+    id: str
     kind: Kind
-    version: values.Version
-    title_zh: Text = ""
-    title_en: Text = ""
-    description_zh: Text = ""
-    description_en: Text = ""
-    service_types: Annotated[tuple[values.Slug, ...], Meta(max_length=64)] = ()
-    service_names: Annotated[tuple[Text, ...], Meta(max_length=128)] = ()
-    tags: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
-    pinyin: Pinyin = ()
-    community: SlugOrNone = ""
-    community_name: Text = ""
-    places: Annotated[tuple[values.Slug, ...], Meta(max_length=16)] = ()
-    partner: IdOrNone = ""
+    version: int
+    title_zh: str = ""
+    title_en: str = ""
+    description_zh: str = ""
+    description_en: str = ""
+    service_types: tuple[str, ...] = ()
+    service_names: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    pinyin: tuple[str, ...] = ()
+    community: str = ""
+    community_name: str = ""
+    places: tuple[str, ...] = ()
+    partner: str = ""
     public: bool = False
     location: Location | None = None
-    capacity: values.Quantity | None = None
-    price: values.Money | None = None
-    rating: Annotated[int, Meta(ge=0, le=500)] = 0
-    weekdays: Annotated[tuple[Weekday, ...], Meta(max_length=7)] = ()
-    open_week: WeekMask = ""
+    capacity: int | None = None
+    price: int | None = None
+    rating: int = 0
+    weekdays: tuple[int, ...] = ()
+    open_week: str = ""
     dated: bool = False
-    credentials: Annotated[tuple[values.Slug, ...], Meta(max_length=64)] = ()
-    status: values.Slug = "active"
-    created: Whole = 0
-    rank_key: Whole = 0
+    credentials: tuple[str, ...] = ()
+    status: str = "active"
+    created: int = 0
+    rank_key: int = 0
+
+
+class _Limited(Document, frozen=True, kw_only=True):
+    """A document that an engine takes. Trying the limits takes most of the time of reading one, so
+    it is done once, when it is packed."""
+
+    id: DocumentId
+    version: values.Version
+    title_zh: Text
+    title_en: Text
+    description_zh: Text
+    description_en: Text
+    service_types: Annotated[tuple[values.Slug, ...], Meta(max_length=64)]
+    service_names: Annotated[tuple[Text, ...], Meta(max_length=128)]
+    tags: Annotated[tuple[Text, ...], Meta(max_length=64)]
+    community: SlugOrNone
+    community_name: Text
+    places: Annotated[tuple[values.Slug, ...], Meta(max_length=16)]
+    partner: IdOrNone
+    capacity: values.Quantity | None
+    price: values.Money | None
+    rating: Annotated[int, Meta(ge=0, le=500)]
+    weekdays: Annotated[tuple[Weekday, ...], Meta(max_length=7)]
+    open_week: WeekMask
+    credentials: Annotated[tuple[values.Slug, ...], Meta(max_length=64)]
+    status: values.Slug
+    created: Whole
+    rank_key: Whole
 
 
 def pack(document: Document) -> bytes:
@@ -91,13 +119,14 @@ def pack(document: Document) -> bytes:
     """
     try:
         packed = msgspec.msgpack.encode(structs.replace(document, pinyin=()))
-        unpack(packed)
+        _limited.decode(packed)
         "".join(msgspec.convert(document.pinyin, Pinyin)).encode()
     except (msgspec.MsgspecError, UnicodeEncodeError, TypeError, OverflowError) as error:
         raise BadDocument(str(error)) from error
     return packed
 
 
+_limited = msgspec.msgpack.Decoder(_Limited)
 _decoder = msgspec.msgpack.Decoder(Document)
 
 

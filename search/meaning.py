@@ -20,8 +20,8 @@ from search.embedded import spelling
 # With so many hits nobody needs to be asked.
 FEW = 3
 _MOST_WORDS = 5
-_LOOKED_AT = 50  # documents for each looser question
-_SHORTEST = 3  # Latin letters
+_LOOKED_AT = 50  # documents for each looser text
+_SHORTEST, _SHORTEST_HAN = 3, 2  # letters, characters
 
 
 class Meant(Struct, frozen=True):
@@ -43,9 +43,7 @@ async def did_you_mean(
         await pinyin.ready()
     text = analysis.fold(query.text).strip()
     for word in words:
-        found = await target.multi(_looser(word.text, han=word.han), scope)
-        documents = [hit.document for page in found for hit in page.hits]
-        better = _instead(word.text, documents) if word.han else _spelt(word.text, documents)
+        better = await _better(target, word, scope)
         if better:
             text = text.replace(word.text, better, 1)
     if text == analysis.fold(query.text).strip():
@@ -55,18 +53,33 @@ async def did_you_mean(
     return Meant(text, meant) if meant > total else None
 
 
-def _looser(word: str, *, han: bool) -> list[index.Query]:
+async def _better(
+    target: index.SearchEngine, word: analysis.Word, scope: index.Scope
+) -> str | None:
+    """The word that may have been meant, itself if it is somewhere; None if none is like it."""
+    documents: list[Document] = []
+    for texts in _looser(word.text, han=word.han):
+        queries = [index.Query(text=text, page_size=_LOOKED_AT) for text in texts]
+        found = await target.multi(queries, scope)
+        documents += [hit.document for page in found for hit in page.hits]
+        better = (_instead if word.han else _spelt)(word.text, documents)
+        if better:
+            return better
+    return None
+
+
+def _looser(word: str, *, han: bool) -> list[list[str]]:
+    """What to look for, and what then, if nothing like the word came of it. A single letter finds
+    half of an index."""
+    if len(word) < (_SHORTEST_HAN if han else _SHORTEST):
+        return []
     if han:
-        texts = ["".join(pinyin.read(word)), *dict.fromkeys((word[0], word[-1]))]
-    else:
-        texts = [word[:length] for length in (3, 2, 1) if length < len(word)]
-    return [index.Query(text=text, page_size=_LOOKED_AT) for text in texts if text]
+        return [["".join(pinyin.read(word))], list(dict.fromkeys((word[0], word[-1])))]
+    return [[word[:length] for length in (3, 2) if length < len(word)], [word[0]]]
 
 
 def _spelt(word: str, documents: Iterable[Document]) -> str | None:
-    """The Latin word nearest to this one; None if it is spelt like that somewhere."""
-    if len(word) < _SHORTEST:
-        return None
+    """The Latin word nearest to this one; itself if it is spelt like that somewhere."""
     limit = 1 if len(word) < spelling.ONE_TYPO else 2 if len(word) < spelling.TWO_TYPOS else 3
     seen: Counter[str] = Counter()
     for read, times in _read(documents):
@@ -75,25 +88,25 @@ def _spelt(word: str, documents: Iterable[Document]) -> str | None:
     near = []
     for other, times in seen.items():
         if other.startswith(word):
-            return None
+            return word
         if len(other) < _SHORTEST or not spelling.may_be_near(word, other, limit):
             continue
         distance = spelling.edit_distance(word, other, limit, prefix=False)
+        distance += other[0] != word[0]  # which costs two, as in a search
         if distance <= limit:
             near.append((distance, -times, other))
     return min(near)[2] if near else None
 
 
 def _instead(word: str, documents: Iterable[Document]) -> str | None:
-    """The Chinese word that sounds like this one, or nearly looks like it; None if this one is
-    there."""
+    """The Chinese word that sounds like this one or nearly looks like it; itself if it is there."""
     seen: Counter[str] = Counter()
     for read, times in _read(documents):
         for run in read.han:
             for at in range(len(run) - len(word) + 1):
                 seen[run[at : at + len(word)]] += times
-    if word in seen or len(word) < 2:
-        return None
+    if word in seen:
+        return word
     sound = pinyin.read(word)
     near = []
     for other, times in seen.items():

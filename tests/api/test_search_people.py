@@ -313,6 +313,17 @@ async def test_where_little_is_found_another_text_is_offered_that_finds_more(
         assert again["total"] == offered["total"] > found["total"]
 
 
+async def test_a_short_word_with_another_first_letter_is_not_what_was_meant(town: Town) -> None:
+    await town.make(
+        "/v1/offerings",
+        a_space(town, title={"zh": "大厅", "en": "Xylophone hall"}),
+        "partner_staff",
+    )
+    await town.indexed()
+    meant = [(await town.get(f"/v1/search?q={text}"))["did_you_mean"] for text in ("xall", "hakl")]
+    assert [one and one["text"] for one in meant] == [None, "hall"]
+
+
 async def test_no_other_text_comes_from_what_the_caller_may_not_see(town: Town) -> None:
     """X8."""
     title = {"zh": "灯塔旅馆", "en": "Lighthouse inn"}
