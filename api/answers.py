@@ -11,7 +11,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.types import Receive, Scope, Send
 
-from api import paging
+from api import paging, requests
 from models import answers, engine, errors
 
 CSV = "text/csv"
@@ -106,7 +106,7 @@ def text(
     """The same for a text of any kind."""
     tag = tag or f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Vary": _VARY, "Cache-Control": "private, no-cache"}
-    known = request.headers.get("if-none-match", "")
+    known = requests.header(request, b"if-none-match") or ""
     if tag in (item.strip().removeprefix("W/") for item in known.split(",")) or known == "*":
         return Ready(content=b"", status_code=304, headers=headers, media_type=media_type)
     return Ready(content=body, status_code=status, headers=headers, media_type=media_type)
@@ -151,7 +151,7 @@ def changed(value: T) -> Response[T]:
 
 def require_match(request: Request[Any, Any, Any], version: int) -> None:
     """Refuse a change without If-Match (428), or of a version that is no longer there (412)."""
-    given = request.headers.get("if-match")
+    given = requests.header(request, b"if-match")
     if given is None:
         raise errors.Refusal("if_match_required")
     if given.strip() != "*" and etag(version) not in (tag.strip() for tag in given.split(",")):
@@ -169,7 +169,7 @@ async def once(
     The stored answer is written in the same transaction as the effect. What is refused is rolled
     back together with the claim on its key, so that a corrected request may use it again.
     """
-    key = request.headers.get("idempotency-key")
+    key = requests.header(request, b"idempotency-key")
     if key is not None and not _KEY.match(key):
         raise errors.Refusal(
             "invalid",
@@ -180,7 +180,7 @@ async def once(
     caller = request.user.account
     if key is None or caller is None:
         return _made(await effect(), location, status)
-    route = f"{request.method} {request.url.path}"[:200]
+    route = f"{request.method} {request.scope['path']}"[:200]
     digest = hashlib.sha256(await request.body()).hexdigest()
     async with engine.unit_of_work():
         before = await answers.claim(str(caller), route, key, digest)

@@ -49,6 +49,15 @@ class StrictRequest(Request[accounts.Caller, str | None, State]):
         return self._json
 
 
+def header(request: Request[Any, Any, Any], name: bytes) -> str | None:
+    """What a header says, the first of this name; None without one. For one or two of them: the
+    framework's `headers` makes texts of all, which is a thirtieth of a small answer's time."""
+    for field, value in request.scope["headers"]:
+        if field == name:
+            return value.decode("latin-1")
+    return None
+
+
 def refuse_deep(body: bytes) -> None:
     """Refuse JSON that nests deeper than MAX_DEPTH, before anything is made of it.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from api import language
+from api import language, requests
 from api.requests import StrictRequest
 from models import accounts, disclosure, offerings, values
 from search import scoring, whynot, wording
@@ -133,7 +133,7 @@ def _mend(mend: Mend, tongue: language.Language) -> MendOut:
 
 def tongue_of(request: StrictRequest) -> language.Language:
     """The language in which to answer in words."""
-    return language.choose(request.headers.get("accept-language", ""))
+    return language.choose(requests.header(request, b"accept-language") or "")
 
 
 async def briefs(
