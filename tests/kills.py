@@ -62,11 +62,13 @@ class Figures(Struct):
 # that starts from there.
 _LOADED = """
 import gc, os, sys
+gc.disable()
 import pypinyin
 from api import app, cli, serving
 from models import settings
 app.create_app(settings.load())
 gc.freeze()
+gc.enable()
 for line in sys.stdin:
     child = os.fork()
     if not child:
