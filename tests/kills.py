@@ -58,15 +58,17 @@ class Figures(Struct):
     flaws: list[str] = field(default_factory=list)
 
 
-# Loads the program once, with what it only loads when needed; every life is a process of its own
-# that starts from there.
+# Loads the program once, with what it only loads when needed, and puts the application together,
+# which is the same for the same settings. Every life is a process of its own, and starts from
+# there.
 _LOADED = """
-import gc, os, sys
+import functools, gc, os, sys
 gc.disable()
 import pypinyin
 from api import app, cli, serving
 from models import settings
-app.create_app(settings.load())
+serving.create_app = functools.cache(app.create_app)
+serving.create_app(settings.load())
 gc.freeze()
 gc.enable()
 for line in sys.stdin:
