@@ -113,6 +113,8 @@ async def _open(ids: Sequence[str], minute: int) -> list[str]:
 
 
 def _is_dated(window: Window) -> bool:
+    if window.from_ or window.until or window.except_:
+        return True
     least, most = civil.offset_range(window.timezone)
     whole = all(minute % windows.QUARTER == 0 for minute in (*civil.hours(window), least))
-    return bool(window.from_ or window.until or window.except_ or least != most or not whole)
+    return least != most or not whole

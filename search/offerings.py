@@ -62,7 +62,7 @@ async def _stated(offerings: Sequence[Any], partners: Sequence[Any]) -> dict[str
     if not offerings:
         return found
     where = base.Where()
-    own, shared = where.values(offerings), where.values(sorted(set(map(base.as_id, partners))))
+    own, shared = where.values(offerings), where.values(sorted(map(base.as_id, set(partners))))
     # Not `offering IS NULL`: SQLite would go through all that are of no single offering.
     for holder, kind in await engine.rows(
         f"SELECT CAST(offering AS text), kind FROM credential WHERE offering IN ({own})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 from collections.abc import Iterable
 
 import rjieba
@@ -49,34 +50,30 @@ def read(text: str) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=analysis.MANY)
 def _of_text(text: str) -> dict[str, None]:
     """In order; nobody may change it. The names of services come back in many documents."""
-    runs = (run.text for run in analysis.runs(analysis.fold(text)) if run.han)
-    return dict.fromkeys(key for run in runs for key in _of_run(run))
+    runs = [run.text for run in analysis.runs(analysis.fold(text)) if run.han]
+    return dict.fromkeys(itertools.chain.from_iterable(map(_of_run, runs)))
 
 
 def _of_run(run: str) -> Iterable[str]:
-    words = [_spelt(word) for word in rjieba.cut(run, False)]
-    onwards: list[tuple[str, str]] = []
+    """From its end, because what begins at a word goes on to the end."""
+    found: list[tuple[str, ...]] = []
     whole = initials = ""
-    for word in reversed(words):
+    for word in map(_spelt, reversed(rjieba.cut(run, False))):
         whole = (word.whole + whole)[:_MAX_LETTERS]
         initials = (word.initials + initials)[:_MAX_LETTERS]
-        onwards.append((whole, initials))
-    for word, (whole, initials) in zip(words, reversed(onwards), strict=True):
-        yield whole
-        yield word.whole
-        if len(initials) > 1:
-            yield initials
-        if len(word.syllables) > 1:
-            yield word.initials
-            yield from word.syllables
+        onwards = (whole, word.whole, initials) if len(initials) > 1 else (whole, word.whole)
+        found.append(onwards + word.parts)
+    return itertools.chain.from_iterable(reversed(found))
 
 
 class _Spelt(Struct, frozen=True):
-    """One word of a Chinese text in letters."""
+    """One word of a Chinese text in letters. `parts` are its initials and its syllables, if it has
+    several of these."""
 
     whole: str
     initials: str
     syllables: tuple[str, ...]
+    parts: tuple[str, ...]
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -91,4 +88,6 @@ def _spelt(word: str) -> _Spelt:
         for syllable in lazy_pinyin(word, errors="ignore")
         if syllable.isascii() and syllable.isalpha()
     )
-    return _Spelt("".join(syllables), "".join(one[0] for one in syllables), syllables)
+    initials = "".join(one[0] for one in syllables)
+    parts = (initials, *syllables) if len(syllables) > 1 else ()
+    return _Spelt("".join(syllables), initials, syllables, parts)

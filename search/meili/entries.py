@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -129,12 +129,15 @@ def entry(document: Document) -> bytes:
     documents.pack(document)
     fields: dict[str, Any] = structs.asdict(document)
     original = {}
-    readings: list[_Reading] = []
+    runs: dict[str, None] = {}
+    words: dict[str, None] = {}
     for name in TEXTS:
-        plain, read = _readings(fields[name])
-        readings += read
-        if plain != fields[name]:
-            original[name], fields[name] = fields[name], plain
+        given = fields[name]
+        reading = _read(given) if isinstance(given, str) else _read_several(given)
+        runs.update(reading.runs)
+        words.update(reading.words)
+        if reading.plain != given:
+            original[name], fields[name] = given, reading.plain
     if original:
         fields["original"] = original
     for name in ("community", "partner"):
@@ -145,18 +148,18 @@ def entry(document: Document) -> bytes:
     if document.location is not None:
         at = document.location
         fields["_geo"] = {"lat": at.lat_e6 / 1e6, "lng": at.lon_e6 / 1e6}
-    fields["parts"] = _parts(readings)
+    fields["parts"] = _APART.join([*runs, *words])
     fields["open_quarters"] = _quarters(fields.pop("open_week"))
     return msgspec.json.encode(fields)
 
 
-def _quarters(week: str) -> list[int]:
-    """The quarter-hours of the week that a mask holds."""
+@functools.lru_cache(maxsize=analysis.MANY)
+def _quarters(week: str) -> msgspec.Raw:
+    """The quarter-hours of the week that a mask holds, as JSON. Many are open at the same hours."""
     mask = int(week or "0", 16)
     as_bytes = mask.to_bytes(-(-mask.bit_length() // 8), "little")
     bits = np.unpackbits(np.frombuffer(as_bytes, np.uint8), bitorder="little")
-    quarters: list[int] = np.flatnonzero(bits).tolist()
-    return quarters
+    return msgspec.Raw(msgspec.json.encode(np.flatnonzero(bits).tolist()))
 
 
 def read(raw: msgspec.Raw) -> tuple[Document, Kept]:
@@ -176,25 +179,29 @@ _NOTHING = Kept()
 
 
 class _Reading(Struct, frozen=True):
-    """A text made plain, its Chinese runs with their characters apart, and the words in them."""
+    """A text made plain, or several, the Chinese runs with their characters apart, and the words in
+    them. Nobody may change it."""
 
-    plain: str
-    runs: tuple[str, ...]
-    words: tuple[str, ...]
+    plain: str | tuple[str, ...]
+    runs: dict[str, None]
+    words: dict[str, None]
 
 
-def _readings(given: str | tuple[str, ...]) -> tuple[str | tuple[str, ...], list[_Reading]]:
-    """A field made plain, and how its texts are read."""
-    if isinstance(given, str):
-        reading = _read(given)
-        return reading.plain, [reading]
-    readings = [_read(text) for text in given]
-    return tuple(reading.plain for reading in readings), readings
+@functools.lru_cache(maxsize=analysis.MANY)
+def _read_several(texts: tuple[str, ...]) -> _Reading:
+    """The names of the same services come back together."""
+    runs: dict[str, None] = {}
+    words: dict[str, None] = {}
+    readings = [_read(text) for text in texts]
+    for reading in readings:
+        runs.update(reading.runs)
+        words.update(reading.words)
+    return _Reading(tuple([str(reading.plain) for reading in readings]), runs, words)
 
 
 def _read(text: str) -> _Reading:
     if text.isascii():
-        return _Reading(text, (), ())
+        return _Reading(text, {}, {})
     return _known_reading(text) if len(text) <= analysis.SHORT else _reading(text)
 
 
@@ -202,18 +209,10 @@ def _reading(text: str) -> _Reading:
     plain = text.translate(_plain)
     runs = [run.text for run in analysis.runs(analysis.fold(plain)) if run.han]
     words = itertools.chain.from_iterable(map(_words, runs))
-    return _Reading(plain, tuple(map(" ".join, runs)), tuple(words))
+    return _Reading(plain, dict.fromkeys(map(" ".join, runs)), dict.fromkeys(words))
 
 
 _known_reading = functools.lru_cache(maxsize=analysis.MANY)(_reading)
-
-
-def _parts(readings: Sequence[_Reading]) -> str:
-    runs, words = (
-        dict.fromkeys(itertools.chain.from_iterable(some))
-        for some in ([one.runs for one in readings], [one.words for one in readings])
-    )
-    return _APART.join([*runs, *words])
 
 
 def _words(run: str) -> Iterable[str]:

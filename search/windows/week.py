@@ -138,11 +138,18 @@ def blocks_of_offering(availability: Iterable[Window], step: int) -> int:
     """
     mask = 0
     for window in availability:
-        least, most = civil.offset_range(window.timezone)
-        start, end = civil.hours(window)
-        for day in window.days:
-            midnight = (day - 1) * civil.DAY + CHINA
-            mask |= _blocks(midnight + start - most, midnight + end - least, step)
+        mask |= _open_blocks(window.days, window.start, window.end, window.timezone, step)
+    return mask
+
+
+@lru_cache(maxsize=8192)
+def _open_blocks(days: tuple[int, ...], start: str, end: str, timezone: str, step: int) -> int:
+    least, most = civil.offset_range(timezone)
+    begins, ends = civil.hours(Window(days=days, start=start, end=end))
+    mask = 0
+    for day in days:
+        midnight = (day - 1) * civil.DAY + CHINA
+        mask |= _blocks(midnight + begins - most, midnight + ends - least, step)
     return mask
 
 
