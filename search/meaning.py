@@ -74,7 +74,9 @@ def _looser(word: str, *, han: bool) -> list[list[str]]:
     if len(word) < (_SHORTEST_HAN if han else _SHORTEST):
         return []
     if han:
-        return [["".join(pinyin.read(word))], list(dict.fromkeys((word[0], word[-1])))]
+        sound, ends = "".join(pinyin.read(word)), list(dict.fromkeys((word[0], word[-1])))
+        # Some characters have none, and looking for nothing finds everything.
+        return [[sound], ends] if sound else [ends]
     return [[word[:length] for length in (3, 2) if length < len(word)], [word[0]]]
 
 

@@ -41,6 +41,7 @@ INDEX = "community_partners"
 # What questions are about and no answer tells.
 _ASKED_ONLY = ("places", "pinyin", "open_week", "dated", "credentials")
 MAX_TOTAL = 100_000
+_FEW = 8  # names, of four services
 OPEN, CLOSE = "\ue000", "\ue001"  # stand for <em> and </em> until the text is escaped
 _FORMAT = "1"  # counts up when entries change in a way that the rest of mark() misses
 _APART = " 。 "  # far enough apart that no phrase crosses from one run into the next
@@ -187,9 +188,12 @@ class _Reading(Struct, frozen=True):
     words: dict[str, None]
 
 
-@functools.lru_cache(maxsize=analysis.MANY)
 def _read_several(texts: tuple[str, ...]) -> _Reading:
-    """The names of the same services come back together."""
+    """The names of the same services come back together; many at once would be much to keep."""
+    return _known_several(texts) if len(texts) <= _FEW else _several(texts)
+
+
+def _several(texts: tuple[str, ...]) -> _Reading:
     runs: dict[str, None] = {}
     words: dict[str, None] = {}
     readings = [_read(text) for text in texts]
@@ -197,6 +201,9 @@ def _read_several(texts: tuple[str, ...]) -> _Reading:
         runs.update(reading.runs)
         words.update(reading.words)
     return _Reading(tuple([str(reading.plain) for reading in readings]), runs, words)
+
+
+_known_several = functools.lru_cache(maxsize=analysis.MANY)(_several)
 
 
 def _read(text: str) -> _Reading:
