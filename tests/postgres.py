@@ -14,6 +14,7 @@ With PG_TEST_URL set, that server is used instead (its user must be allowed to c
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import json
@@ -61,6 +62,8 @@ class Server:
 
     def __init__(self, base: str) -> None:
         self._base = urllib.parse.urlsplit(base)
+        # By event loop: a connection costs as much as what is asked on it.
+        self._connections: dict[asyncio.AbstractEventLoop, Any] = {}
 
     def url(self, database: str) -> str:
         return self._base._replace(path=f"/{database}").geturl()
@@ -80,11 +83,10 @@ class Server:
         # Not at the top: the supervisor needs nothing but the standard library.
         import asyncpg  # type: ignore[import-untyped]
 
-        connection = await asyncpg.connect(self.url("postgres"))
-        try:
-            await connection.execute(sql)
-        finally:
-            await connection.close()
+        loop = asyncio.get_running_loop()
+        if loop not in self._connections:
+            self._connections[loop] = await asyncpg.connect(self.url("postgres"))
+        await self._connections[loop].execute(sql)
 
 
 @contextlib.contextmanager

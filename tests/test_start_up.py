@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
@@ -18,8 +19,9 @@ import pytest
 
 from api import doctor, start_up
 from models import demo, engine, migrate, settings
+from models.engine.postgres import POOL_SIZE
 from search import engine as index
-from tests import databases, postgres, servers
+from tests import databases, fixtures, postgres, servers
 
 SECRET = "5f0c1d8e7a9b4c3d2e6f8091a2b3c4d5"
 SAFE = {"MODE": "production", "SECRET_KEY": SECRET, "DEMO": "false"}
@@ -230,6 +232,26 @@ async def test_a_database_that_does_not_answer_is_one_of_the_lines() -> None:
     (line,) = await _in_database("postgres://u:hidden@127.0.0.1:1/x")
     assert "cannot connect to PostgreSQL" in line
     assert "hidden" not in line
+
+
+async def test_a_server_that_cannot_have_all_its_connections_says_so_and_does_not_start(
+    templates: dict[tuple[str, str], fixtures.Template],
+    postgres_server: postgres.Server,
+    tmp_path: Path,
+) -> None:
+    few = f"few_{uuid.uuid4().hex}"
+    template = templates["postgres", "migrated"]
+    async with fixtures.copied("postgres", template, postgres_server) as url, _opened(url):
+        await engine.execute(f"CREATE ROLE {few} LOGIN CONNECTION LIMIT {POOL_SIZE}")
+        await engine.execute(f"GRANT postgres TO {few}")
+        url = url.replace("postgres@", f"{few}@")
+        refused = await asyncio.to_thread(
+            _run, "serve", cwd=tmp_path, DATABASE_URL=url, DEMO="false"
+        )
+        await engine.execute(f"DROP ROLE {few}")
+    assert refused.returncode == 1
+    assert "too many connections" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
 
 
 # The commands

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import argon2
 import httpx
 import pytest
 from litestar import Litestar
@@ -22,7 +21,6 @@ from msgspec import Struct
 
 from api.app import create_app
 from models import accounts, base, engine, partners, places, settings, values
-from models.accounts import passwords
 from tests.api import contract
 
 PASSWORD = "open sesame"
@@ -145,8 +143,6 @@ async def settle() -> Setting:
     Roles hold from then and tokens for decades, so that a test may stop the clock anywhere after.
     """
     with pytest.MonkeyPatch.context() as patch:
-        # Twenty times a tenth of a second otherwise, in every worker.
-        patch.setattr(passwords, "_hasher", argon2.PasswordHasher(1, 8, 1))
         patch.setattr(base, "clock", lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
         return await _settle()
 

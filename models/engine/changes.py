@@ -14,6 +14,7 @@ import functools
 import re
 import secrets
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextvars import ContextVar
@@ -137,19 +138,23 @@ class Memo(Generic[V]):
 
 
 def learn(tables: Iterable[type[Table]]) -> None:
-    """These are the tables there are, and which of them refer to which."""
-    _names.clear()
-    _referring.clear()
-    for table in tables:
+    """These tables there are, too, and these refer to which others."""
+    fresh = [table for table in tables if table not in _learnt]
+    if not fresh:
+        return
+    for table in fresh:
         name = table._meta.tablename
         _names.add(name)
         for column in table._meta.foreign_key_columns:
             target = column._foreign_key_meta.resolved_references._meta.tablename
             _referring.setdefault(target, set()).add(name)
+    _learnt.update(fresh)
     written.cache_clear()
     mentioned.cache_clear()
 
 
+# Migrations make classes of their own, which nobody else keeps.
+_learnt: weakref.WeakSet[type[Table]] = weakref.WeakSet()
 _names: set[str] = set()
 # By table, those with a foreign key to it.
 _referring: dict[str, set[str]] = {}

@@ -80,10 +80,9 @@ class Postgres(PostgresEngine):
             raise _unavailable("cannot connect to PostgreSQL", problem) from problem
         self._lending = Lending(self.pool, self._pool_size)
 
-    async def listen(self) -> None:
-        """What a server needs besides: every connection at once, so that a limit of PostgreSQL is
-        met now and not under load (DatabaseUnavailable); and to hear what other processes write,
-        so that what was read may be kept until they do."""
+    async def connect_all(self) -> None:
+        """Opens every connection that will ever be needed, so that a limit of PostgreSQL is met
+        now (DatabaseUnavailable) and not under load."""
         lending = self.lending()
         asked = (_taken(lending) for _ in range(self._pool_size))
         found = await asyncio.gather(*asked, return_exceptions=True)
@@ -93,6 +92,9 @@ class Postgres(PostgresEngine):
         for one in found:
             if isinstance(one, BaseException):
                 raise one
+
+    async def listen(self) -> None:
+        """Hears what other processes write, so that what was read may be kept until they do."""
         self._hearing = Hearing(self.changes, self.config)
         await self._hearing.ready()
 

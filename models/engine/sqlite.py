@@ -89,6 +89,9 @@ class SQLite(SQLiteEngine):
             self._writer = Writer(writing, self._loop, self.changes)
             undo.pop_all()
 
+    async def connect_all(self) -> None:
+        """Nothing to do: no limit of connections can be met later."""
+
     async def listen(self) -> None:
         """Lets what was read be kept: this process has the file alone."""
         self.changes.keep = True

@@ -10,6 +10,7 @@ import pytest
 
 from models import accounts, base, engine
 from models.accounts import limits, passwords
+from tests import fixtures
 from tests.clocks import Clock
 from tests.towns import PASSWORD, Town
 
@@ -215,17 +216,20 @@ async def test_a_known_and_an_unknown_login_cost_one_verification_each(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: list[str] = []
-    verify = passwords._hasher.verify
+    hasher = fixtures.full_hasher
     counting = type(
         "Counting",
         (),
         {
-            "hash": staticmethod(passwords._hasher.hash),
-            "verify": staticmethod(lambda *given: (verified.append(given[0]), verify(*given))[1]),
+            "hash": staticmethod(hasher.hash),
+            "verify": staticmethod(
+                lambda *given: (verified.append(given[0]), hasher.verify(*given))[1]
+            ),
         },
     )
-    await accounts.register("known@test", PASSWORD, "known")
     monkeypatch.setattr(passwords, "_hasher", counting)
+    monkeypatch.setattr(passwords, "_nobody", [])
+    await accounts.register("known@test", PASSWORD, "known")
     for login in ("known@test", "nobody@test", "no login"):
         before = len(verified)
         assert (await sign_in(town, login, "wrong")).status_code == 401

@@ -267,7 +267,7 @@ async def test_kill_9_loses_no_acknowledged_write(tmp_path: Path) -> None:
     assert set(told) <= found
 
 
-async def test_a_server_that_cannot_have_all_its_connections_says_so_before_anybody_calls(
+async def test_whoever_cannot_have_all_connections_is_told_when_asking_for_them(
     pg: engine.Postgres,
 ) -> None:
     name = f"few_{uuid.uuid4().hex}"
@@ -280,7 +280,7 @@ async def test_a_server_that_cannot_have_all_its_connections_says_so_before_anyb
         await few.start()
         assert few.connections()[0] == 1
         with pytest.raises(engine.DatabaseUnavailable, match="too many connections"):
-            await few.listen()
+            await few.connect_all()
         await few.close()
     finally:
         await engine.execute(f"DROP ROLE {name}")
