@@ -204,6 +204,18 @@ def whole(*texts: str) -> str:
     return f"{WHOLE_MARK}{joined[:_MAX_WHOLE]}" if joined else ""
 
 
+def chinese(text: str) -> tuple[str, ...]:
+    """The Chinese runs of a text, folded; remembered if it is short, because several ask."""
+    return _known_chinese(text) if len(text) <= SHORT else _chinese(text)
+
+
+def _chinese(text: str) -> tuple[str, ...]:
+    return tuple([match[1] for match in _RUN.finditer(fold(text)) if match[1]])
+
+
+_known_chinese = functools.lru_cache(maxsize=MANY)(_chinese)
+
+
 def runs(folded: str) -> Iterator[Run]:
     """The runs of a folded text, from left to right."""
     for match in _RUN.finditer(folded):

@@ -21,7 +21,6 @@ DocumentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 SlugOrNone = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,64}\Z")]
 IdOrNone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
 Text = Annotated[str, Meta(max_length=4000)]
-Pinyin = Annotated[tuple[Text, ...], Meta(max_length=200)]
 Weekday = Annotated[int, Meta(ge=1, le=7)]
 WeekMask = Annotated[str, Meta(pattern=r"^[0-9a-f]{0,168}\Z")]
 # Beyond 2^53 a number no longer survives JSON, and so would not survive the other engine.
@@ -82,6 +81,10 @@ class Document(Struct, frozen=True, kw_only=True):
     rank_key: int = 0
 
 
+class _Position(Location, frozen=True):
+    """The limits of a position, tried although it is a Location already."""
+
+
 class _Limited(Document, frozen=True, kw_only=True):
     """A document that an engine takes. Trying the limits takes most of the time of reading one, so
     it is done once, when it is packed."""
@@ -95,10 +98,12 @@ class _Limited(Document, frozen=True, kw_only=True):
     service_types: Annotated[tuple[values.Slug, ...], Meta(max_length=64)]
     service_names: Annotated[tuple[Text, ...], Meta(max_length=128)]
     tags: Annotated[tuple[Text, ...], Meta(max_length=64)]
+    pinyin: Annotated[tuple[Text, ...], Meta(max_length=200)]
     community: SlugOrNone
     community_name: Text
     places: Annotated[tuple[values.Slug, ...], Meta(max_length=16)]
     partner: IdOrNone
+    location: _Position | None
     capacity: values.Quantity | None
     price: values.Money | None
     rating: Annotated[int, Meta(ge=0, le=500)]
@@ -114,19 +119,18 @@ def pack(document: Document) -> bytes:
     """The document as bytes, but for its pinyin: most of what it weighs, and no hit tells it.
     Refuses (BadDocument) whatever breaks a limit above.
 
-    Structs built in Python are not checked by msgspec, so the bytes are read back: that is the
-    one place where all limits are enforced.
+    Structs built in Python are not checked by msgspec: this is the one place where all limits are
+    enforced.
     """
     try:
         packed = msgspec.msgpack.encode(structs.replace(document, pinyin=()))
-        _limited.decode(packed)
-        "".join(msgspec.convert(document.pinyin, Pinyin)).encode()
+        msgspec.convert(document, _Limited, from_attributes=True)
+        "".join(document.pinyin).encode()
     except (msgspec.MsgspecError, UnicodeEncodeError, TypeError, OverflowError) as error:
         raise BadDocument(str(error)) from error
     return packed
 
 
-_limited = msgspec.msgpack.Decoder(_Limited)
 _decoder = msgspec.msgpack.Decoder(Document)
 
 

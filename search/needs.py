@@ -14,6 +14,12 @@ from search.documents import Document, Location
 # Withdrawn and closed ones leave the index.
 INDEXED = "status NOT IN ('withdrawn', 'closed')"
 
+_SELECT = (
+    "SELECT id, place, service_type, title_zh, title_en, description_zh, description_en,"
+    " public_lat_e6, public_lon_e6, beneficiaries, budget_amount, windows, status, version"
+    " FROM need"
+)
+
 # Built in one go, which takes some milliseconds.
 _AT_ONCE = 10
 
@@ -23,9 +29,7 @@ async def operations(ids: Sequence[uuid.UUID]) -> list[index.Op]:
     withdrawn and closed needs leave it."""
     if not ids:
         return []
-    rows = await engine.fetch(
-        f"SELECT * FROM need WHERE id IN ({base.placeholders(len(ids))})", *ids
-    )
+    rows = await engine.fetch(f"{_SELECT} WHERE id IN ({base.placeholders(len(ids))})", *ids)
     found = {str(row["id"]): row for row in rows}
     # Where it really is, for the scope of its own staff: no question names it, no hit tells it.
     where = await places.lineages([row["place"] for row in rows])

@@ -19,7 +19,10 @@ from search.documents import Document, Location
 INDEXED = "status <> 'withdrawn'"
 _MOST_CREDENTIALS = 64
 _SELECT = (
-    f"SELECT o.*, CASE WHEN {PUBLIC} THEN 1 ELSE 0 END AS is_public"
+    "SELECT o.id, o.kind, o.partner, o.place, o.title_zh, o.title_en, o.description_zh,"
+    " o.description_en, o.public_lat_e6, o.public_lon_e6, o.capacity, o.price_amount,"
+    " o.service_types, o.features, o.availability, o.ratings, o.rating_sum, o.status, o.version,"
+    f" CASE WHEN {PUBLIC} THEN 1 ELSE 0 END AS is_public"
     " FROM offering o JOIN partner p ON p.id = o.partner"
 )
 

@@ -40,9 +40,8 @@ def read(text: str) -> tuple[str, ...]:
     """The syllables of a Chinese text, one for each of its characters: `zao`, `can`."""
     return tuple(
         syllable
-        for run in analysis.runs(analysis.fold(text))
-        if run.han
-        for word in rjieba.cut(run.text, False)
+        for run in analysis.chinese(text)
+        for word in rjieba.cut(run, False)
         for syllable in _spelt(word).syllables
     )
 
@@ -50,12 +49,13 @@ def read(text: str) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=analysis.MANY)
 def _of_text(text: str) -> dict[str, None]:
     """In order; nobody may change it. The names of services come back in many documents."""
-    runs = [run.text for run in analysis.runs(analysis.fold(text)) if run.han]
-    return dict.fromkeys(itertools.chain.from_iterable(map(_of_run, runs)))
+    return dict.fromkeys(itertools.chain.from_iterable(map(_of_run, analysis.chinese(text))))
 
 
-def _of_run(run: str) -> Iterable[str]:
-    """From its end, because what begins at a word goes on to the end."""
+@functools.lru_cache(maxsize=analysis.MANY)
+def _of_run(run: str) -> tuple[str, ...]:
+    """From its end, because what begins at a word goes on to the end. Titles differ, but say the
+    same of where and what it is."""
     found: list[tuple[str, ...]] = []
     whole = initials = ""
     for word in map(_spelt, reversed(rjieba.cut(run, False))):
@@ -63,7 +63,7 @@ def _of_run(run: str) -> Iterable[str]:
         initials = (word.initials + initials)[:_MAX_LETTERS]
         onwards = (whole, word.whole, initials) if len(initials) > 1 else (whole, word.whole)
         found.append(onwards + word.parts)
-    return itertools.chain.from_iterable(reversed(found))
+    return tuple(itertools.chain.from_iterable(reversed(found)))
 
 
 class _Spelt(Struct, frozen=True):

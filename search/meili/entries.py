@@ -14,11 +14,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterable
+import re
 from typing import Any
 
 import msgspec
-import numpy as np
 import opencc
 import rjieba
 from msgspec import Struct, structs
@@ -43,7 +42,7 @@ _ASKED_ONLY = ("places", "pinyin", "open_week", "dated", "credentials")
 MAX_TOTAL = 100_000
 _FEW = 8  # names, of four services
 OPEN, CLOSE = "\ue000", "\ue001"  # stand for <em> and </em> until the text is escaped
-_FORMAT = "1"  # counts up when entries change in a way that the rest of mark() misses
+_FORMAT = "2"  # counts up when entries change in a way that the rest of mark() misses
 _APART = " 。 "  # far enough apart that no phrase crosses from one run into the next
 
 SETTINGS: dict[str, Any] = {
@@ -157,10 +156,15 @@ def entry(document: Document) -> bytes:
 @functools.lru_cache(maxsize=analysis.MANY)
 def _quarters(week: str) -> msgspec.Raw:
     """The quarter-hours of the week that a mask holds, as JSON. Many are open at the same hours."""
-    mask = int(week or "0", 16)
-    as_bytes = mask.to_bytes(-(-mask.bit_length() // 8), "little")
-    bits = np.unpackbits(np.frombuffer(as_bytes, np.uint8), bitorder="little")
-    return msgspec.Raw(msgspec.json.encode(np.flatnonzero(bits).tolist()))
+    bits = f"{int(week or '0', 16):b}"[::-1]
+    several = [_NUMBERS[_AT[one.start()] : _AT[one.end()] - 1] for one in _ONES.finditer(bits)]
+    return msgspec.Raw(f"[{','.join(several)}]".encode())
+
+
+_ONES = re.compile("1+")
+# Every quarter-hour of the week, and where each begins in there.
+_NUMBERS = ",".join(map(str, range(672)))
+_AT = [0, *(found.end() for found in re.finditer(",", _NUMBERS)), len(_NUMBERS) + 1]
 
 
 def read(raw: msgspec.Raw) -> tuple[Document, Kept]:
@@ -213,22 +217,22 @@ def _read(text: str) -> _Reading:
 
 
 def _reading(text: str) -> _Reading:
-    plain = text.translate(_plain)
-    runs = [run.text for run in analysis.runs(analysis.fold(plain)) if run.han]
+    runs = analysis.chinese(text)
     words = itertools.chain.from_iterable(map(_words, runs))
-    return _Reading(plain, dict.fromkeys(map(" ".join, runs)), dict.fromkeys(words))
+    return _Reading(
+        text.translate(_plain), dict.fromkeys(map(" ".join, runs)), dict.fromkeys(words)
+    )
 
 
 _known_reading = functools.lru_cache(maxsize=analysis.MANY)(_reading)
 
 
-def _words(run: str) -> Iterable[str]:
+@functools.lru_cache(maxsize=analysis.MANY)
+def _words(run: str) -> tuple[str, ...]:
     """The words inside a run, also those across the borders of the words it is cut into."""
-    yield from (word for word in rjieba.cut_for_search(run, False) if len(word) > 2)
-    for start in range(len(run) - 1):
-        pair = run[start : start + 2]
-        if _is_word(pair):
-            yield pair
+    long = [word for word in rjieba.cut_for_search(run, False) if len(word) > 2]
+    pairs = [run[start : start + 2] for start in range(len(run) - 1)]
+    return (*long, *filter(_is_word, pairs))
 
 
 @functools.lru_cache(maxsize=16_384)
