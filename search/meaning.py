@@ -7,7 +7,10 @@ what sounds alike (早参 for 早餐) or has all but one character in common.
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+import time
+import weakref
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 
 from msgspec import Struct, structs
@@ -20,8 +23,13 @@ from search.embedded import spelling
 # With so many hits nobody needs to be asked.
 FEW = 3
 _MOST_WORDS = 5
-_LOOKED_AT = 50  # documents for each looser text
+_LOOKED_AT = 30  # documents for each looser text
 _SHORTEST, _SHORTEST_HAN = 3, 2  # letters, characters
+# What one misspells many do. Words that came of it are looked for anew each time, within the scope,
+# so that none gives away what was hidden meanwhile.
+_REMEMBERED, _REMEMBERED_S = 1000, 60.0
+_Known = OrderedDict[tuple[str, index.Scope], tuple[float, str | None]]
+_known: weakref.WeakKeyDictionary[index.SearchEngine, _Known] = weakref.WeakKeyDictionary()
 
 
 class Meant(Struct, frozen=True):
@@ -57,27 +65,37 @@ async def _better(
     target: index.SearchEngine, word: analysis.Word, scope: index.Scope
 ) -> str | None:
     """The word that may have been meant, itself if it is somewhere; None if none is like it."""
+    known, key = _known.setdefault(target, OrderedDict()), (word.text, scope)
+    found_at, better = known.get(key, (-math.inf, None))
+    if time.monotonic() - found_at > _REMEMBERED_S:
+        better = await _like(target, word, scope)
+        known[key] = (time.monotonic(), better)
+        known.move_to_end(key)
+        if len(known) > _REMEMBERED:
+            known.popitem(last=False)
+    return better
+
+
+async def _like(target: index.SearchEngine, word: analysis.Word, scope: index.Scope) -> str | None:
     documents: list[Document] = []
-    for texts in _looser(word.text, han=word.han):
-        queries = [index.Query(text=text, page_size=_LOOKED_AT) for text in texts]
-        found = await target.multi(queries, scope)
-        documents += [hit.document for page in found for hit in page.hits]
+    for text in _looser(word.text, han=word.han):
+        found = await target.search(index.Query(text=text, page_size=_LOOKED_AT), scope)
+        documents += [hit.document for hit in found.hits]
         better = (_instead if word.han else _spelt)(word.text, documents)
         if better:
             return better
     return None
 
 
-def _looser(word: str, *, han: bool) -> list[list[str]]:
-    """What to look for, and what then, if nothing like the word came of it. A single letter finds
-    half of an index."""
+def _looser(word: str, *, han: bool) -> list[str]:
+    """What to look for, one after the other, until something like the word comes of it. A single
+    letter finds half of an index."""
     if len(word) < (_SHORTEST_HAN if han else _SHORTEST):
         return []
     if han:
-        sound, ends = "".join(pinyin.read(word)), list(dict.fromkeys((word[0], word[-1])))
-        # Some characters have none, and looking for nothing finds everything.
-        return [[sound], ends] if sound else [ends]
-    return [[word[:length] for length in (3, 2) if length < len(word)], [word[0]]]
+        # Some characters have no sound, and looking for nothing finds everything.
+        return list(dict.fromkeys(filter(None, ("".join(pinyin.read(word)), word[0], word[-1]))))
+    return [word[:length] for length in (3, 2, 1) if length < len(word)]
 
 
 def _spelt(word: str, documents: Iterable[Document]) -> str | None:
