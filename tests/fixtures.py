@@ -96,7 +96,7 @@ async def templates(
             setting, index = await towns.settle(), directory / kind
             await _index(index)
             made[kind, "settled"] = Template(where, setting, index)
-    contract.current()
+    contract.plain_app()
     # Hundreds of thousands of objects that stay: the collector is not to look at them each time.
     gc.collect()
     gc.freeze()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,39 +60,56 @@ class Figures(Struct):
 
 
 # Loads the program once, with what it only loads when needed, and puts the application together,
-# which is the same for the same settings. Every life is a process of its own, and starts from
-# there.
+# which is the same for all databases. Every life is a process of its own, and starts from there.
 _LOADED = """
-import functools, gc, os, sys
+import gc, json, os, sys
 gc.disable()
 import pypinyin
-from api import app, cli, serving
+from api import cli, serving
 from models import settings
-serving.create_app = functools.cache(app.create_app)
-serving.create_app(settings.load())
+app = serving.create_app(settings.load({"RATE_LIMIT": "0"}))
+def create_app(options):
+    app.state.options = options
+    return app
+serving.create_app = create_app
 gc.freeze()
 gc.enable()
 for line in sys.stdin:
     child = os.fork()
     if not child:
         print(os.getpid(), flush=True)
+        environment, log = json.loads(line)
+        os.environ.update(environment)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), 2)
         sys.exit(cli.main(["serve"]))
     os.waitpid(child, 0)
     print("gone", flush=True)
 """
 
 
+@contextlib.contextmanager
+def loaded() -> Iterator[subprocess.Popen[bytes]]:
+    """The program, ready to live; for one Server at a time."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOADED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    ) as program:
+        yield program
+
+
 class Server:
     """One server process on a port that stays the same from life to life."""
 
-    def __init__(self, url: str, data: Path) -> None:
+    def __init__(self, program: subprocess.Popen[bytes], url: str, data: Path) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])
         self.address = f"http://127.0.0.1:{port}"
         self.log = data / "server.log"
+        self._program = program
         self._environment = {
-            **os.environ,
             "DATABASE_URL": url,
             "DATA_DIR": str(data),
             "DEMO": "false",
@@ -100,27 +118,11 @@ class Server:
         }
         self._living = 0
 
-    def __enter__(self) -> Server:
-        with self.log.open("ab") as log:
-            self._loaded = subprocess.Popen(
-                [sys.executable, "-c", _LOADED],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=ROOT,
-                env=self._environment,
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        self._loaded.communicate()
-
     async def start(self) -> None:
         """Start, and wait until it answers."""
-        assert self._loaded.stdin
-        self._loaded.stdin.write(b"start\n")
-        self._loaded.stdin.flush()
+        assert self._program.stdin
+        self._program.stdin.write(json.dumps((self._environment, str(self.log))).encode() + b"\n")
+        self._program.stdin.flush()
         self._living = int(await asyncio.to_thread(self._line))
         line = await asyncio.to_thread(self._line)
         assert b"http" in line, "the server did not start"
@@ -134,8 +136,8 @@ class Server:
             self._living = 0
 
     def _line(self) -> bytes:
-        assert self._loaded.stdout
-        line = self._loaded.stdout.readline()
+        assert self._program.stdout
+        line = self._program.stdout.readline()
         assert line, f"it ended: {self.log.read_text()[-2000:]}"
         return line
 
@@ -353,10 +355,20 @@ class Storm:
 
 
 async def under_writers(
-    url: str, data: Path, setting: Setting, *, kills: int, writers: int = 6, seed: int = 1
+    program: subprocess.Popen[bytes],
+    url: str,
+    data: Path,
+    setting: Setting,
+    *,
+    kills: int,
+    writers: int = 6,
+    seed: int = 1,
 ) -> Figures:
     """Kill a server on a database with the setting so many times under so many writers."""
     async with databases.in_use(engine.open_engine(url)):
         town = await settle(setting)
-    with Server(url, data) as server:
+    server = Server(program, url, data)
+    try:
         return await Storm(server, url, town, seed).rage(kills, writers)
+    finally:
+        server.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,18 @@ import pytest
 from tests import fixtures, kills, postgres
 
 
+@pytest.fixture(scope="module")
+def program() -> Iterator[subprocess.Popen[bytes]]:
+    """Loaded once for both databases."""
+    with kills.loaded() as ready:
+        yield ready
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_killed_under_concurrent_writers_it_loses_and_doubles_nothing(
     kind: str,
+    program: subprocess.Popen[bytes],
     templates: dict[tuple[str, str], fixtures.Template],
     postgres_server: postgres.Server,
     tmp_path: Path,
@@ -20,7 +31,7 @@ async def test_killed_under_concurrent_writers_it_loses_and_doubles_nothing(
     template = templates[kind, "settled"]
     assert template.setting
     async with fixtures.copied(kind, template, postgres_server) as url:
-        figures = await kills.under_writers(url, tmp_path, template.setting, kills=2)
+        figures = await kills.under_writers(program, url, tmp_path, template.setting, kills=2)
     assert figures.flaws == []
     assert figures.kills == 2
     # Something must have been going on, or this test is worth nothing.

@@ -146,7 +146,7 @@ def test_a_browser_shows_every_operation_and_asks_nobody_else(tmp_path: Path) ->
         command += [f"--log-net-log={tmp_path / 'net.json'}", "--enable-logging=stderr"]
         command += ["--virtual-time-budget=20000", "--dump-dom", f"{address}/docs"]
         shown = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    operations = sum(len(item) for item in contract.current()["paths"].values())
+    operations = sum(len(item) for item in contract.agreed()["paths"].values())
     assert shown.stdout.count('<div class="opblock opblock-') == operations
     assert "CONSOLE" not in shown.stderr, shown.stderr
     asked = _asked(tmp_path / "net.json", address)

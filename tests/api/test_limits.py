@@ -123,7 +123,7 @@ def test_an_ipv6_household_is_one_address(host: str, counted: str) -> None:
 def test_every_operation_with_a_budget_of_its_own_exists() -> None:
     known = {
         operation["operationId"]
-        for path in contract.current()["paths"].values()
+        for path in contract.agreed()["paths"].values()
         for operation in path.values()
         if "operationId" in operation
     }

@@ -254,7 +254,8 @@ async def _post(
 async def _killed(
     kind: str, url: str, directory: Path, setting: towns.Setting, given: argparse.Namespace
 ) -> None:
-    found = await kills.under_writers(url, directory, setting, kills=given.kills)
+    with kills.loaded() as program:
+        found = await kills.under_writers(program, url, directory, setting, kills=given.kills)
     print(
         f"{'killed under 6 writers':34}{kind:>10}  {found.kills} times in {found.seconds:.0f} s:"
         f" {found.acknowledged:,} writes acknowledged, {found.resent:,} sent again;"

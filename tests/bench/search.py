@@ -1,6 +1,6 @@
 """How long it takes to search, over HTTP too, and to keep the index as the database is.
 
-    ./run bench search [--documents 50000] [--queries 400]
+    ./run bench search [--documents 50000] [--queries 400] [--normal 15]
 
 A synthetic city. `bare` is the engine alone, `endpoint` the same questions through the application,
 called as a server calls it: ratios are of processor time, so that other work counts for little.
@@ -9,8 +9,8 @@ answers at once, from another process; what httpx takes for such a call by itsel
 `first` are texts asked for the first time of a new index, `again` those asked before, `others`
 texts asked for the first time after these, all in processor time. `fresh` is from a commit until a
 search finds it, at 10 writes a second. A rebuild goes on under 50 writes a second, and its searches
-are compared with the same ones under the same writes without it; `lost` is what the index then has
-otherwise than the database.
+are compared with the same ones under the same writes without it, `normal` seconds before and after
+it; `lost` is what the index then has otherwise than the database.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ from tests.bench import _city
 
 EVERYONE = index.Scope()
 PAGE = 20
-_NORMAL_S = 15.0  # before a rebuild, and after it
 _CITY_OF = {"real": 10_000, "fake": 400}  # offerings
 
 
@@ -67,14 +66,15 @@ def main(argv: list[str] | None = None) -> Figures:
     parser = argparse.ArgumentParser(prog="./run bench search", description=__doc__.split("\n")[0])
     parser.add_argument("--documents", type=int, default=50_000)
     parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument("--normal", type=float, default=15, help="seconds around the rebuild")
     given = parser.parse_args(argv)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     figures = Figures()
-    asyncio.run(_measure(figures, given.documents, given.queries))
+    asyncio.run(_measure(figures, given.documents, given.queries, given.normal))
     return figures
 
 
-async def _measure(figures: Figures, documents: int, queries: int) -> None:
+async def _measure(figures: Figures, documents: int, queries: int, normal: float) -> None:
     with tempfile.TemporaryDirectory(dir=memory.directory()) as directory:
         url = f"sqlite:///{directory}/bench.sqlite"
         async with databases.in_use(engine.open_engine(url)):
@@ -85,6 +85,9 @@ async def _measure(figures: Figures, documents: int, queries: int) -> None:
             texts, others = everything[:queries], everything[queries:]
             target = index.open_engine(Path(directory) / "index")
             await _embedded(figures, target, building, texts, others)
+            async with _at_work(target):
+                _times(figures, "fresh, embedded", await _freshness(target, 40))
+            await _rebuild_under_writes(figures, target, texts, normal)
             await target.close()
         await _endpoints(figures, url, Path(directory), texts)
         await _server(figures, Path(directory), documents)
@@ -171,9 +174,6 @@ async def _embedded(
     for name, asked in (("first", texts), ("again", texts), ("others", others)):
         times = [await _timed(target, text, time.process_time) for text in asked]
         _times(figures, f"embedded, {name}", times)
-    async with _at_work(target):
-        _times(figures, "fresh, embedded", await _freshness(target, 40))
-    await _rebuild_under_writes(figures, target, texts)
 
 
 async def _server(figures: Figures, directory: Path, documents: int) -> None:
@@ -232,7 +232,7 @@ async def _change(id: Any, word: str) -> None:
 
 
 async def _rebuild_under_writes(
-    figures: Figures, target: index.SearchEngine, texts: list[str]
+    figures: Figures, target: index.SearchEngine, texts: list[str], seconds: float
 ) -> None:
     """The same searches under the same writes: half of the normal ones before, half after it."""
     ids = [base.as_id(id) for (id,) in await engine.rows("SELECT id FROM offering LIMIT 500")]
@@ -253,9 +253,9 @@ async def _rebuild_under_writes(
 
     async with _at_work(target):
         writing_on = asyncio.create_task(write())
-        normal = await search(asyncio.create_task(asyncio.sleep(_NORMAL_S)))
+        normal = await search(asyncio.create_task(asyncio.sleep(seconds)))
         during = await search(asyncio.create_task(sync.rebuild(target)))
-        normal += await search(asyncio.create_task(asyncio.sleep(_NORMAL_S)))
+        normal += await search(asyncio.create_task(asyncio.sleep(seconds)))
         writing_on.cancel()
         while await engine.fetch("SELECT 1 FROM outbox LIMIT 1"):
             await asyncio.sleep(0.01)

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
-from piccolo.apps.migrations.commands.new import AutoMigrationManager
 from piccolo.columns import Column, ForeignKey
 from piccolo.table import Table
 
@@ -200,6 +199,9 @@ async def test_the_schema_is_what_the_tables_say(db: engine.Engine) -> None:
 
 async def test_no_migration_is_missing() -> None:
     """`piccolo migrations new --auto` would find nothing to do."""
+    # Not at the top: it formats code, and every worker loads this file.
+    from piccolo.apps.migrations.commands.new import AutoMigrationManager
+
     manager = AutoMigrationManager(auto_input="n")
     with migrate._import_path():
         changes = await manager.get_alter_statements(app_config=piccolo_app.APP_CONFIG)
