@@ -65,19 +65,20 @@ class _Whole:
 
     def _write(self, start: Any, message: Any) -> bool:
         """Send it, unless there is something unusual about its head."""
-        cycle, status, length, body = self._cycle, start["status"], 0, message.get("body", b"")
+        cycle, status, body = self._cycle, start["status"], message.get("body", b"")
+        length: int | None = None
         headers = [*cycle.default_headers, *start.get("headers", ())]
         parts = [STATUS_LINE[status]]
         for written, value in headers:
             name = written.lower()
+            if name in _UNUSUAL or (name == b"content-length" and length is not None):
+                return False
             if name == b"content-length":
                 length = int(value)
-            elif name in _UNUSUAL:
-                return False
             parts += (name, b": ", value, b"\r\n")
         head = b"".join(parts)
         if (
-            length != len(body)
+            (length or 0) != len(body)
             or (not body and status not in _WITHOUT_BODY)
             or _is_odd(head, headers)
         ):

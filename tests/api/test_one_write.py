@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from litestar.types import Receive, Scope, Send
 from uvicorn.config import Config
@@ -144,6 +144,7 @@ REQUESTS = st.builds(
 
 
 @settings(max_examples=1000)
+@example(200, [(b"content-length", b"0"), (b"content-length", b"3")], [b"abc"], GET)
 @given(
     st.sampled_from([200, 201, 204, 304, 404]),
     HEADERS,
