@@ -32,7 +32,8 @@ def keys(texts: Iterable[str]) -> tuple[str, ...]:
     """All that may be typed for these texts, each once, at most MAX_KEYS."""
     found: dict[str, None] = {}
     for text in texts:
-        found.update(_of_text(text))
+        for run in analysis.chinese(text):
+            found.update(_of_run(run))
     return tuple(found)[:MAX_KEYS]
 
 
@@ -47,15 +48,9 @@ def read(text: str) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=analysis.MANY)
-def _of_text(text: str) -> dict[str, None]:
-    """In order; nobody may change it. The names of services come back in many documents."""
-    return dict.fromkeys(itertools.chain.from_iterable(map(_of_run, analysis.chinese(text))))
-
-
-@functools.lru_cache(maxsize=analysis.MANY)
-def _of_run(run: str) -> tuple[str, ...]:
-    """From its end, because what begins at a word goes on to the end. Titles differ, but say the
-    same of where and what it is."""
+def _of_run(run: str) -> dict[str, None]:
+    """In order; nobody may change it. Read from the end, because what begins at a word goes on to
+    the end. Titles differ, but say the same of where and what it is."""
     found: list[tuple[str, ...]] = []
     whole = initials = ""
     for word in map(_spelt, reversed(rjieba.cut(run, False))):
@@ -63,7 +58,7 @@ def _of_run(run: str) -> tuple[str, ...]:
         initials = (word.initials + initials)[:_MAX_LETTERS]
         onwards = (whole, word.whole, initials) if len(initials) > 1 else (whole, word.whole)
         found.append(onwards + word.parts)
-    return tuple(itertools.chain.from_iterable(reversed(found)))
+    return dict.fromkeys(itertools.chain.from_iterable(reversed(found)))
 
 
 class _Spelt(Struct, frozen=True):
