@@ -25,24 +25,26 @@ async def lineages(place_ids: Sequence[Any]) -> dict[str, Lineage]:
     asked = sorted({str(place) for place in place_ids})
     if not asked:
         return {}
-    rows = await engine.fetch(
-        "SELECT c.descendant, c.ancestor, p.kind, p.slug, p.name_zh, p.name_en"
-        " FROM place_closure c JOIN place p ON p.id = c.ancestor"
+    # As tuples: there are some five for each document of an index.
+    rows = await engine.rows(
+        "SELECT CAST(c.descendant AS text), CAST(c.ancestor AS text), p.kind, p.slug, p.name_zh,"
+        " p.name_en FROM place_closure c JOIN place p ON p.id = c.ancestor"
         f" WHERE c.descendant IN ({base.placeholders(len(asked))}) ORDER BY c.depth",
         *asked,
     )
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault(str(row["descendant"]), []).append(row)
+    grouped: dict[str, list[tuple[str, ...]]] = {}
+    for place, *above in rows:
+        grouped.setdefault(place, []).append(tuple(above))
     return {place: _lineage(above) for place, above in grouped.items()}
 
 
-def _lineage(above: list[dict[str, Any]]) -> Lineage:
-    community = next((row for row in above if row["kind"] == "community"), None)
+def _lineage(above: list[tuple[str, ...]]) -> Lineage:
+    """Of (id, kind, slug, name in Chinese, name in English) of the place and those above it."""
+    community = next((row for row in above if row[1] == "community"), None)
     return Lineage(
-        tuple(str(row["ancestor"]) for row in above),
-        community["slug"] if community else "",
-        f"{community['name_zh']} {community['name_en']}" if community else "",
+        tuple([row[0] for row in above]),
+        community[2] if community else "",
+        f"{community[3]} {community[4]}" if community else "",
     )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import re
 from typing import Any
 
@@ -217,22 +216,25 @@ def _read(text: str) -> _Reading:
 
 
 def _reading(text: str) -> _Reading:
-    runs = analysis.chinese(text)
-    words = itertools.chain.from_iterable(map(_words, runs))
-    return _Reading(
-        text.translate(_plain), dict.fromkeys(map(" ".join, runs)), dict.fromkeys(words)
-    )
+    runs: dict[str, None] = {}
+    words: dict[str, None] = {}
+    for run in analysis.chinese(text):
+        apart, inside = _words(run)
+        runs[apart] = None
+        words.update(inside)
+    return _Reading(text.translate(_plain), runs, words)
 
 
 _known_reading = functools.lru_cache(maxsize=analysis.MANY)(_reading)
 
 
 @functools.lru_cache(maxsize=analysis.MANY)
-def _words(run: str) -> tuple[str, ...]:
-    """The words inside a run, also those across the borders of the words it is cut into."""
+def _words(run: str) -> tuple[str, dict[str, None]]:
+    """The characters of a run apart, and the words inside it, also those across the borders of the
+    words it is cut into. Nobody may change these."""
     long = [word for word in rjieba.cut_for_search(run, False) if len(word) > 2]
     pairs = [run[start : start + 2] for start in range(len(run) - 1)]
-    return (*long, *filter(_is_word, pairs))
+    return " ".join(run), dict.fromkeys([*long, *filter(_is_word, pairs)])
 
 
 @functools.lru_cache(maxsize=16_384)
