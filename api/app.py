@@ -172,6 +172,8 @@ async def running(app: Litestar) -> AsyncIterator[None]:
         await database.start()
         open_things.push_async_callback(database.close)
         engine.use(database)
+        if app.state.get("takes_every_connection"):
+            await database.connect_all()
         await database.listen()
         app.state.ledger = queries.Ledger()
         app.state.engine = index.open_engine(

@@ -15,7 +15,7 @@ from litestar import Litestar
 
 from api import heads, opening, progress
 from api.app import create_app
-from models import demo, engine, migrate, settings
+from models import demo, migrate, settings
 from search import engine as index
 from search import sync
 
@@ -34,6 +34,7 @@ def serve(options: settings.Settings) -> int:
         opening.make_directory(options.data)
         is_demo = asyncio.run(_prepare(options))
         app = create_app(options)
+        app.state.takes_every_connection = True
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -56,7 +57,6 @@ async def _answer(app: Litestar, server: _Server, listening: socket.socket, is_d
     with server.capture_signals():
         try:
             async with app.lifespan():
-                await engine.current().connect_all()
                 # What is there now stays; going through it again and again to collect what does
                 # not would hold requests up for 50 ms at a time.
                 gc.collect()

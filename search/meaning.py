@@ -24,9 +24,10 @@ from search.embedded import spelling
 FEW = 3
 _MOST_WORDS = 5
 _LOOKED_AT = 30  # documents for each looser text
+_FIRST = 3  # documents of a word that is remembered
 _SHORTEST, _SHORTEST_HAN = 3, 2  # letters, characters
-# What one misspells many do. Words that came of it are looked for anew each time, within the scope,
-# so that none gives away what was hidden meanwhile.
+# What one misspells many do. A word that came of it is only told again where this caller finds a
+# document that has it, so that none gives away what was hidden meanwhile.
 _REMEMBERED, _REMEMBERED_S = 1000, 60.0
 _Known = OrderedDict[tuple[str, index.Scope], tuple[float, str | None]]
 _known: weakref.WeakKeyDictionary[index.SearchEngine, _Known] = weakref.WeakKeyDictionary()
@@ -67,13 +68,27 @@ async def _better(
     """The word that may have been meant, itself if it is somewhere; None if none is like it."""
     known, key = _known.setdefault(target, OrderedDict()), (word.text, scope)
     found_at, better = known.get(key, (-math.inf, None))
-    if time.monotonic() - found_at > _REMEMBERED_S:
-        better = await _like(target, word, scope)
-        known[key] = (time.monotonic(), better)
-        known.move_to_end(key)
-        if len(known) > _REMEMBERED:
-            known.popitem(last=False)
+    if time.monotonic() - found_at <= _REMEMBERED_S and (
+        better in (None, word.text) or await _is_there(target, better, scope, han=word.han)
+    ):
+        return better
+    better = await _like(target, word, scope)
+    known[key] = (time.monotonic(), better)
+    known.move_to_end(key)
+    if len(known) > _REMEMBERED:
+        known.popitem(last=False)
     return better
+
+
+async def _is_there(
+    target: index.SearchEngine, word: str, scope: index.Scope, *, han: bool
+) -> bool:
+    """Whether one of the first documents for this word has it, and not only one like it."""
+    query = index.Query(text=word, match="all", page_size=_FIRST)
+    documents = [hit.document for hit in (await target.search(query, scope)).hits]
+    if han:
+        return any(word in run for read, _ in _read(documents) for run in read.han)
+    return any(word in read.latin for read, _ in _read(documents))
 
 
 async def _like(target: index.SearchEngine, word: analysis.Word, scope: index.Scope) -> str | None:

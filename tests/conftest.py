@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import os
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +22,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long ones first, so that no worker begins one when the others have nothing left to do."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Long ones first, so that no worker begins one when the others have nothing left to do. Each
+    worker begins with a piece of the list: at its head are the long tests of a file or two."""
+    ordered: list[pytest.Item] = []
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("long"):
+            files.setdefault(item.path, []).append(item)
+    others = iter([item for item in items if not item.get_closest_marker("long")])
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    piece = max(len(items) // (4 * workers), 2)
+    for worker in range(workers):
+        heads = list(itertools.chain.from_iterable(list(files.values())[worker::workers]))
+        ordered += heads
+        ordered += itertools.islice(others, max(piece - len(heads), 0))
+    items[:] = [*ordered, *others]
 
 
 def pytest_collection_finish() -> None:

@@ -10,14 +10,12 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import argon2
 import hypothesis
 import pytest
 from msgspec import Struct
 
 from api import logs
 from models import base, engine, migrate
-from models.accounts import passwords
 from search import engine as search
 from search import sync
 from tests import clocks, databases, meilisearch, memory, postgres, towns
@@ -28,8 +26,6 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
-# What a password costs is the matter of one test; all others pay less.
-full_hasher, passwords._hasher = passwords._hasher, argon2.PasswordHasher(1, 8, 1)
 # As the program logs, so do the tests.
 logs.configure(terminal=False)
 

@@ -125,12 +125,15 @@ class Server:
         self._program.stdin.flush()
         self._living = int(await asyncio.to_thread(self._line))
         line = await asyncio.to_thread(self._line)
-        assert b"http" in line, "the server did not start"
+        if line == b"gone\n":
+            self._living = 0
+        assert b"http" in line, f"the server did not start: {self._said()}"
 
     def kill(self) -> None:
         """With SIGKILL: nothing is put in order."""
         if self._living:
-            os.kill(self._living, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._living, signal.SIGKILL)
             while self._line() != b"gone\n":
                 pass  # what it had still said
             self._living = 0
@@ -138,8 +141,11 @@ class Server:
     def _line(self) -> bytes:
         assert self._program.stdout
         line = self._program.stdout.readline()
-        assert line, f"it ended: {self.log.read_text()[-2000:]}"
+        assert line, f"it ended: {self._said()}"
         return line
+
+    def _said(self) -> str:
+        return self.log.read_text()[-2000:] if self.log.exists() else "nothing"
 
 
 class Town(Struct):

@@ -84,9 +84,10 @@ class Server:
         import asyncpg  # type: ignore[import-untyped]
 
         loop = asyncio.get_running_loop()
-        if loop not in self._connections:
-            self._connections[loop] = await asyncpg.connect(self.url("postgres"))
-        await self._connections[loop].execute(sql)
+        connection = self._connections.get(loop)
+        if connection is None or connection.is_closed():
+            connection = self._connections[loop] = await asyncpg.connect(self.url("postgres"))
+        await connection.execute(sql)
 
 
 @contextlib.contextmanager

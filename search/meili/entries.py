@@ -219,7 +219,7 @@ def _reading(text: str) -> _Reading:
     runs: dict[str, None] = {}
     words: dict[str, None] = {}
     for run in analysis.chinese(text):
-        apart, inside = _words(run)
+        apart, inside = (_known_words if len(run) <= analysis.SHORT else _words)(run)
         runs[apart] = None
         words.update(inside)
     return _Reading(text.translate(_plain), runs, words)
@@ -228,13 +228,15 @@ def _reading(text: str) -> _Reading:
 _known_reading = functools.lru_cache(maxsize=analysis.MANY)(_reading)
 
 
-@functools.lru_cache(maxsize=analysis.MANY)
 def _words(run: str) -> tuple[str, dict[str, None]]:
     """The characters of a run apart, and the words inside it, also those across the borders of the
     words it is cut into. Nobody may change these."""
     long = [word for word in rjieba.cut_for_search(run, False) if len(word) > 2]
     pairs = [run[start : start + 2] for start in range(len(run) - 1)]
     return " ".join(run), dict.fromkeys([*long, *filter(_is_word, pairs)])
+
+
+_known_words = functools.lru_cache(maxsize=analysis.MANY)(_words)
 
 
 @functools.lru_cache(maxsize=16_384)

@@ -10,7 +10,7 @@ import pytest
 
 from models import accounts, base, engine
 from models.accounts import limits, passwords
-from tests import fixtures
+from tests import towns
 from tests.clocks import Clock
 from tests.towns import PASSWORD, Town
 
@@ -216,7 +216,7 @@ async def test_a_known_and_an_unknown_login_cost_one_verification_each(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: list[str] = []
-    hasher = fixtures.full_hasher
+    hasher = towns.full_hasher
     counting = type(
         "Counting",
         (),

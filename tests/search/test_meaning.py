@@ -40,14 +40,14 @@ async def _meant(target: SearchEngine, scope: Scope = EVERYONE) -> str | None:
     return found.text if found else None
 
 
-async def test_for_the_same_word_the_index_is_only_asked_how_much_it_finds_now(
+async def test_for_the_same_word_the_index_is_only_asked_whether_it_is_there_and_how_much_it_finds(
     target: SearchEngine, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await _meant(target) == "hall"
     assert asked == ["hak", "ha", "hall"]
     asked.clear()
     assert await _meant(target) == "hall"
-    assert asked == ["hall"]
+    assert asked == ["hall", "hall"]
     asked.clear()
     monkeypatch.setattr(meaning, "_REMEMBERED_S", 0)
     assert await _meant(target) == "hall"
@@ -58,6 +58,7 @@ async def test_a_word_that_is_gone_or_hidden_is_meant_by_nobody_who_may_not_see_
     target: SearchEngine,
 ) -> None:
     at_home = Scope(places=("qiaobei",))
+    await put(target, a_document("b", title_en="hallway halls"))
     assert await _meant(target) == "hall"
     await put(target, a_document(version=2, title_en="hall", places=("qiaobei",), public=False))
     assert await _meant(target) is None
@@ -76,3 +77,17 @@ async def test_only_the_last_words_are_remembered(
     asked.clear()
     await _meant(target)
     assert asked == ["hak", "ha", "hall"]
+
+
+async def test_a_word_that_was_hidden_is_not_told_because_one_like_it_is_found(
+    target: SearchEngine,
+) -> None:
+    async def meant() -> str | None:
+        query = Query(text="zhabgsan", match="all")
+        found = await meaning.did_you_mean(target, query, EVERYONE, 0)
+        return found.text if found else None
+
+    await put(target, a_document("b", title_en="zhangsan"), a_document("c", title_en="zhangsen"))
+    assert await meant() == "zhangsan"
+    await put(target, a_document("b", version=2, title_en="zhangsan", public=False))
+    assert await meant() == "zhangsen"
