@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 import pytest
+from piccolo.columns import ForeignKey
+from piccolo.table import Table
 
 from models import engine
 from models.engine import changes
@@ -193,3 +195,18 @@ async def test_of_too_many_the_oldest_is_forgotten(db: engine.Engine) -> None:
     for key in ("a", "b"):
         await engine.kept(SHELVES, key, _titles)
     assert await _kept() is not first
+
+
+def test_a_table_that_is_declared_later_is_known_too() -> None:
+    changes.learn([shelves.Shelf])
+    assert changes.mentioned("SELECT 1 FROM page, shelf") == {"shelf"}
+
+    class Binding(Table, tablename="binding"):
+        pass
+
+    class Page(Table, tablename="page"):
+        binding = ForeignKey(Binding)
+
+    changes.learn([shelves.Shelf, Binding, Page])
+    assert changes.mentioned("SELECT 1 FROM page, shelf") == {"page", "shelf"}
+    assert changes.written("DELETE FROM binding") == {"binding", "page"}
