@@ -40,6 +40,7 @@ class Planner(Loop):
     def __init__(self) -> None:
         self._worker = uuid.uuid4()
         self._bell = asyncio.Event()
+        self._claim: asyncio.Task[plans.PlanRecord | None] | None = None
 
     async def start(self) -> None:
         """Begin. On SQLite nobody else can be at work: what was running was cut off."""
@@ -52,6 +53,14 @@ class Planner(Loop):
         """Stop at once; a plan under way waits for the next start."""
         outbox.listeners.discard(self._ring)
         await super().stop()
+        if self._claim:
+            # One that was being taken may be ours all the same: a COMMIT is not called back.
+            await asyncio.wait({self._claim})
+        try:
+            await plans.give_back(self._worker)
+        except engine.DatabaseUnavailable as error:
+            # The lease runs out, and the plan is taken again.
+            log.warning("planner.kept", error=type(error).__name__)
 
     def _ring(self, topic: str) -> None:
         if topic == plans.TOPIC:
@@ -62,7 +71,7 @@ class Planner(Loop):
         while True:
             self._bell.clear()
             try:
-                while plan := await plans.claim(self._worker):
+                while plan := await self._next():
                     await self._work(plan)
             except Exception as error:
                 # The lease runs out, and the plan is taken again.
@@ -72,14 +81,15 @@ class Planner(Loop):
                 async with asyncio.timeout(POLL_S):
                     await self._bell.wait()
 
+    async def _next(self) -> plans.PlanRecord | None:
+        self._claim = asyncio.create_task(plans.claim(self._worker))
+        return await asyncio.shield(self._claim)
+
     async def _work(self, plan: plans.PlanRecord) -> None:
         try:
             await self._make(plan)
         except Lost:
             log.info("planner.dropped", plan=str(plan.id))
-        except asyncio.CancelledError:
-            await plans.interrupt(plan, self._worker)
-            raise
         except planning.Failed as error:
             log.warning("planner.failed", plan=str(plan.id), error=str(error))
             await plans.fail(plan, self._worker, "The solver gave no answer.")

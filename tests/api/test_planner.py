@@ -150,6 +150,40 @@ async def test_a_clean_stop_leaves_a_plan_to_the_next_start_and_does_not_count(
     assert done.attempts == 1
 
 
+async def test_whenever_a_clean_stop_comes_the_plan_is_left_to_the_next_start(
+    db: engine.Engine,
+) -> None:
+    """Also while it is being taken: the COMMIT is on its way, and nobody is told."""
+    asked = await _asked()
+    for moment in range(60):
+        working = planner.Planner()
+        await working.start()
+        await asyncio.sleep(moment / 10_000)
+        await working.stop()
+        stopped = await plans.read(asked[0].id)
+        assert stopped.status in ("queued", "interrupted")
+        assert stopped.attempts == 0
+
+
+async def test_a_stop_ends_also_when_the_database_is_gone(
+    postgres_server: postgres.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "BEAT_S", 30.0)
+    name = f"test_{uuid.uuid4().hex}"
+    await postgres_server.create_database(name)
+    async with databases.in_use(engine.Postgres(postgres_server.url(name))):
+        await migrate.migrate()
+        await _asked()
+        working = planner.Planner()
+        await working.start()
+        async with asyncio.timeout(20):
+            while not await engine.rows("SELECT 1 FROM plan WHERE updated_at > started_at"):
+                await asyncio.sleep(0.01)
+        await postgres_server.drop_database(name)
+        stopped, _ = await asyncio.wait({asyncio.create_task(working.stop())}, timeout=10)
+        assert stopped
+
+
 def test_a_plan_outlives_a_server_that_is_killed_and_its_solver_does_not(tmp_path: Path) -> None:
     """kill -9 while it is being made: the next start makes it."""
     command = [sys.executable, "-m", "api", "serve"]
