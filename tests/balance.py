@@ -85,7 +85,7 @@ async def _intakes(agreements: dict[str, dict[str, Any]]) -> list[str]:
         places = one["places"] if one["state"] in STANDING else 0
         if (row["places"], row["taken"]) != (places, enrolled[identity]):
             found.append(
-                f"an intake ({agreement['state']}) counts {row['taken']} of {row['places']},"
+                f"an intake ({one['state']}) counts {row['taken']} of {row['places']},"
                 f" and {enrolled[identity]} of {places} are taken"
             )
         need = str(one["need"])

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.long
             "scale --needs 200 --offerings 50 --processes 1 2 --rounds 1 --seconds 0.1 --only get",
             "api us",
         ),
-        ("races --callers 30 --http 10 --kills 1 --engines sqlite", "0 lost, doubled"),
+        ("races --callers 30 --http 10 --kills 1 --engines sqlite", "; 0 lost, doubled"),
     ],
     ids=[
         "scores",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
+import zoneinfo
 from typing import Any
 
 import pytest
@@ -137,7 +138,7 @@ async def test_who_does_not_fit_is_refused_with_the_gates_that_are_shut(town: To
 
 async def test_a_licence_that_ends_within_the_year_is_no_licence_for_the_year(town: Town) -> None:
     """X1: valid from the first to the last minute, also beyond what a ranking looks at."""
-    today = dt.datetime.now(dt.UTC).date()
+    today = dt.datetime.now(zoneinfo.ZoneInfo("Asia/Shanghai")).date()
     until = str(today + dt.timedelta(days=120))
     licence = {"kind": "food_licence", "issuer": "市监局", "number": "1", "valid_to": until}
     shop = await _offer(town, credentials=[licence])

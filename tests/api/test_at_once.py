@@ -228,13 +228,13 @@ async def test_a_connection_that_rests_is_closed_and_one_that_is_busy_is_not(
     writer.write(PAGE)
     await _answer(reader, PAGE)
     (connection,) = served.state.connections
-    connection._timer.cancel()  # type: ignore[union-attr]
-    connection._timer = None  # type: ignore[union-attr]
-    connection.timeout_keep_alive = 0.3  # type: ignore[union-attr]
     for _ in range(5):
+        connection._rests_since -= 0.6 * connection.timeout_keep_alive  # type: ignore[union-attr]
+        connection._ring()  # type: ignore[union-attr]
         writer.write(PAGE)
         await _answer(reader, PAGE)
-        await asyncio.sleep(0.15)
+    connection._rests_since -= connection.timeout_keep_alive  # type: ignore[union-attr]
+    connection._ring()  # type: ignore[union-attr]
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     assert not served.state.connections

@@ -223,10 +223,10 @@ async def test_the_trail_is_signed_every_hour_and_at_a_clean_stop(
     async def signed() -> list[int]:
         return [seq for (seq,) in await engine.rows("SELECT seq FROM audit_head ORDER BY seq")]
 
-    monkeypatch.setattr(worker, "SIGN_EVERY_S", 0.01)
+    monkeypatch.setattr(worker, "SIGN_EVERY_S", 0.2)
     signing = worker.Signing(b"a key")
     await signing.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not (first := await signed()):
             await asyncio.sleep(0.01)
     await signing.stop()

@@ -17,6 +17,7 @@ from litestar.routes import HTTPRoute
 
 from tests import fixtures, postgres
 from tests.api import contract, matrix
+from tests.api.matrix.callers import Target
 from tests.towns import Town
 
 APART = [route for route in matrix.ROWS if matrix.ROWS[route].apart]
@@ -28,12 +29,12 @@ async def shared(
     templates: dict[tuple[str, str], fixtures.Template],
     postgres_server: postgres.Server,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Town]:
-    """One town for all routes that leave in it what the others stand on."""
+) -> AsyncIterator[tuple[Town, dict[tuple[str, str], Target]]]:
+    """One town for all routes that leave in it what the others stand on, and what none used."""
     directory = tmp_path_factory.mktemp("matrix")
     async with fixtures.a_town(request.param, templates, postgres_server, directory) as town:
         await matrix.add_key(town)
-        yield town
+        yield town, {}
 
 
 def test_every_route_has_a_row_and_every_row_a_route() -> None:
@@ -50,14 +51,14 @@ def test_every_route_has_a_row_and_every_row_a_route() -> None:
 
 @pytest.mark.parametrize("route", sorted(matrix.ROWS.keys() - set(APART)))
 async def test_each_role_may_do_what_the_matrix_says_and_nothing_else(
-    shared: Town, route: str
+    shared: tuple[Town, dict[tuple[str, str], Target]], route: str
 ) -> None:
     """F1, F2, X8."""
-    assert await matrix.wrong(shared, route) == []
+    assert await matrix.wrong(shared[0], route, shared[1]) == []
 
 
 @pytest.mark.parametrize("route", APART)
 async def test_so_it_is_where_the_town_itself_is_changed(town: Town, route: str) -> None:
     """F1, F2, X8."""
     await matrix.add_key(town)
-    assert await matrix.wrong(town, route) == []
+    assert await matrix.wrong(town, route, {}) == []

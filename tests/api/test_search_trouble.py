@@ -209,8 +209,11 @@ async def test_a_task_that_the_server_forgot_is_done_again(scene: Scene) -> None
     rows = await engine.fetch("SELECT subject FROM outbox")
     ops = await sync.offerings.operations([base.as_id(row["subject"]) for row in rows])
     receipt = await scene.target.apply(ops)
-    await asyncio.sleep(0.3)
-    scene.server.fake.state.forget_tasks()
+    state = scene.server.fake.state
+    async with asyncio.timeout(20):
+        while any(task["status"] in ("enqueued", "processing") for task in state.tasks):
+            await asyncio.sleep(0.01)
+    state.forget_tasks()
     with pytest.raises(SearchUnavailable, match="task_not_found"):
         await scene.target.wait(receipt)
     await _drain(scene.target)

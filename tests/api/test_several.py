@@ -20,7 +20,7 @@ from models import engine
 from tests import databases, fixtures, postgres, servers, towns
 
 # How late another process may be. It is a few ms where a machine has nothing else to do.
-LATE_S = 1.0
+LATE_S = 2.0
 # The program, except that what it keeps does not become too old by itself.
 _SERVE = """
 import sys

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from search import engine
 from search.documents import Document
-from search.embedded import finding, home, keeper, store
+from search.embedded import finding, home, keeper, runner, store
 from search.engine import Delete, Op, SearchEngine, SearchUnavailable, Upsert
 from tests.search.builders import EVERYONE, a_document, a_query, find, fixture_documents, put, write
 
@@ -80,10 +81,16 @@ async def test_after_any_writes_the_index_holds_what_a_dictionary_would(
 async def test_a_write_returns_before_it_is_searchable_and_many_at_once_all_arrive(
     memory: SearchEngine,
 ) -> None:
+    assert isinstance(memory, runner.Embedded)
+    gate = threading.Event()
+    held = asyncio.create_task(memory.on_writer(gate.wait))
+    await asyncio.sleep(0)
     receipts = await asyncio.gather(
         *(memory.apply([Upsert(a_document(f"x{i}"))]) for i in range(200))
     )
-    assert (await memory.health()).documents < 200
+    assert (await memory.health()).documents == 0
+    gate.set()
+    await held
     await asyncio.gather(*map(memory.wait, receipts))
     assert (await memory.health()).documents == 200
 

@@ -293,7 +293,7 @@ async def test_a_server_that_does_not_answer_is_not_waited_for(
         began = time.monotonic()
         with pytest.raises(SearchUnavailable, match="does not answer"):
             await _ask(url)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
     with pytest.raises(SearchUnavailable, match="does not answer"):
         await _ask(url)  # nobody listens there any more
 

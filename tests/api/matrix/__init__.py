@@ -111,19 +111,20 @@ async def add_key(town: Town) -> None:
     town.tokens[KEY] = made["key"]
 
 
-async def wrong(town: Town, route: str) -> list[object]:
-    """Every case of a route whose answer is not the expected one."""
+async def wrong(town: Town, route: str, unused: dict[tuple[str, str], Target]) -> list[object]:
+    """Every case of a route whose answer is not the expected one. `unused` has what was made for
+    others, by kind and relation, and nobody has changed."""
     row, found = ROWS[route], []
     for relation in RELATIONS if row.object else ("own",):
-        target = await make(town, row.object, relation)
         for role in ROLES:
+            key = row.object, relation
+            target = unused.pop(key, None) or await make(town, *key)
             answer = await _ask(town, role, route, row, target)
             right = expected(route, role, relation)
             if answer.status_code not in right:
                 found.append((role, relation, answer.status_code, right, answer.text[:200]))
-            if row.object and answer.is_success and answer.request.method != "GET":
-                # It has been used: the next caller gets one of their own.
-                target = await make(town, row.object, relation)
+            if not answer.is_success or answer.request.method == "GET":
+                unused[key] = target
     return found
 
 

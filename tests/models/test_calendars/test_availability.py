@@ -223,14 +223,14 @@ def test_what_would_not_be_kept_to_the_letter_is_refused_with_its_reason(
     ],
 )
 def test_hostile_calendars_are_refused_and_soon(text: bytes, says: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert says in reason(text)
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_a_bomb_of_rules_is_refused_before_it_goes_off() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     bomb = "UID:{0}\nDTSTART:20000101T063000\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=100000"
     with pytest.raises(errors.Refusal):
         calendars.windows(ics(*(bomb.format(n) for n in range(1000))), SHANGHAI)
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3

@@ -80,11 +80,11 @@ def _until(rule: object, last: dt.date) -> list[dt.datetime]:
     ],
 )
 def test_a_rule_that_never_matches_or_never_ends_costs_no_more_than_its_steps(text: str) -> None:
-    began, first = time.monotonic(), dt.date(2026, 11, 9)
+    began, first = time.process_time(), dt.date(2026, 11, 9)
     found = recurrence.dates(recurrence.rule_of(text), first, first, recurrence.Steps(50_000))
     with pytest.raises(ValueError, match="too often"):
         list(found)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_dates_end_with_the_calendar() -> None:

@@ -16,7 +16,7 @@ from tests.models.test_engine import shelves
 
 SHELVES: engine.Memo[list[str]] = engine.Memo(("shelf",), 2)
 # How late another process may be. It is a few ms, but the machine may have other things to do.
-LATE_S = 1.0
+LATE_S = 2.0
 
 
 @pytest.fixture(autouse=True)
@@ -153,11 +153,11 @@ async def test_a_way_that_takes_everything_and_brings_nothing_is_none(
     pg: engine.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pooler between us and the database forgets LISTEN."""
-    monkeypatch.setattr(hearing, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(hearing, "BEAT_S", 0.05)
     await pg.listen()
     assert pg.changes.keep
     with monkeypatch.context() as patch:
+        patch.setattr(hearing, "PATIENCE_S", 0.1)
+        patch.setattr(hearing, "BEAT_S", 0.05)
         patch.setattr(hearing.Hearing, "_heard", lambda *_: None)
         pg.changes.keep = True
         await pg.close()
