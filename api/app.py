@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -180,18 +181,23 @@ async def running(app: Litestar) -> AsyncIterator[None]:
             options.data / "index", options.meili_url, options.meili_key, _phones(options)
         )
         open_things.push_async_callback(app.state.engine.close)
-        loops: list[worker.Loop] = [
-            planner.Planner(),
-            worker.Keeping(app.state.ledger),
-            worker.Clock(),
-            worker.Signing(settings.signing_key(options)),
-        ]
+        signing = worker.Signing(settings.signing_key(options))
+        loops = [planner.Planner(), worker.Keeping(app.state.ledger), worker.Clock()]
         if _keeps_the_index(options, database):
             loops.insert(0, worker.Worker(app.state.engine))
-        for loop in loops:
+        # The last to stop: what the others do at the end is signed, too.
+        open_things.push_async_callback(signing.stop)
+        open_things.push_async_callback(_stop, loops)
+        for loop in (signing, *loops):
             await loop.start()
-            open_things.push_async_callback(loop.stop)
         yield
+
+
+async def _stop(loops: Sequence[worker.Loop]) -> None:
+    """All at once, since each may have to wait for a database that hangs."""
+    for failed in await asyncio.gather(*(loop.stop() for loop in loops), return_exceptions=True):
+        if failed:
+            raise failed
 
 
 def _cors(options: settings.Settings) -> CORSConfig | None:

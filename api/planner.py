@@ -28,6 +28,8 @@ log = structlog.get_logger()
 POLL_S = 1.0
 BEAT_S = 0.5
 PAUSE_S = 2.0
+# What giving back may cost of the time that a stop has.
+GIVE_BACK_S = 2.0
 
 
 class Lost(Exception):
@@ -53,12 +55,15 @@ class Planner(Loop):
         """Stop at once; a plan under way waits for the next start."""
         outbox.listeners.discard(self._ring)
         await super().stop()
-        if self._claim:
-            # One that was being taken may be ours all the same: a COMMIT is not called back.
-            await asyncio.wait({self._claim})
         try:
-            await plans.give_back(self._worker)
-        except engine.DatabaseUnavailable as error:
+            async with asyncio.timeout(GIVE_BACK_S):
+                if self._claim:
+                    # One that was being taken may be ours: a COMMIT is not called back.
+                    await asyncio.wait({self._claim})
+                await plans.give_back(self._worker)
+        except Exception as error:
+            if self._claim:
+                self._claim.cancel()
             # The lease runs out, and the plan is taken again.
             log.warning("planner.kept", error=type(error).__name__)
 
@@ -153,9 +158,11 @@ class _Watch:
                 if done:
                     return task.result()
         finally:
+            # Not awaited: a cancel of ours would look like that of the solver.
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, planning.Failed):
-                await task
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # what goes on from here says more
 
     async def _beat(self) -> None:
         self._told = time.monotonic()

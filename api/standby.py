@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import structlog
 
-from models.engine import hearing
+from models.engine import ending, hearing
 
 log = structlog.get_logger()
 CONNECT_S = 10.0
@@ -28,7 +28,13 @@ _SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
-_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class Taken(Exception):
@@ -63,9 +69,15 @@ async def lock(
     """
     connection = await asyncpg.connect(url, timeout=CONNECT_S, server_settings=_SETTINGS)
 
+    lost = asyncio.Event()
+    connection.add_termination_listener(lambda _: lost.set())
+
     async def beat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
+        while not lost.is_set():
+            with contextlib.suppress(TimeoutError):
+                # At once, where it is told: the next worker begins at once, too.
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await lost.wait()
             await connection.fetchval("SELECT 1", timeout=HEARTBEAT_S)
 
     try:
@@ -96,8 +108,9 @@ async def _while_beating(
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        await ending.ended(*tasks)
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            if not task.cancelled():
+                task.exception()  # of two that failed one is told
     for task in done:
         task.result()

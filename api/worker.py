@@ -26,6 +26,7 @@ from models import (
     reviews,
 )
 from models.agreements import arrears
+from models.engine import ending
 from search import alerts, comparing, pinyin, sync
 from search import engine as index
 
@@ -54,9 +55,9 @@ class Loop(abc.ABC):
     async def stop(self) -> None:
         """Stop wherever it waits; what is left to do is done at the next start."""
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await ending.ended(self._task)
+            if not self._task.cancelled():
+                self._task.result()
 
     @abc.abstractmethod
     async def run(self) -> None:
@@ -198,11 +199,12 @@ class Signing(Loop):
     async def _sign(self, patience_s: float) -> None:
         try:
             async with asyncio.timeout(patience_s):
-                head = await audit.sign(self._key)
+                await audit.sign(self._key, _tell)
         except Exception as error:
             # The rows are there: the next signature covers them, too.
             log.warning("audit.unsigned", error=type(error).__name__, exc_info=error)
-            return
-        if head:
-            # A copy outside the database shows when the tail and its heads were cut off together.
-            log.info("audit.signed", seq=head.seq, hash=head.hash)
+
+
+def _tell(head: audit.Head) -> None:
+    """A copy outside the database shows when the tail and its heads were cut off together."""
+    log.info("audit.signed", seq=head.seq, hash=head.hash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import hmac
 import re
@@ -169,12 +170,13 @@ class Head(msgspec.Struct, frozen=True):
     hash: str
 
 
-async def sign(key: bytes) -> Head | None:
+async def sign(key: bytes, told: Callable[[Head], object] | None = None) -> Head | None:
     """Sign where the chain ends now; None when it has been signed there already.
 
     Each signature covers the one before it, so that a signed head cannot go missing from between.
+    `told` hears of it once it is safe, also when whoever asked has given up meanwhile.
     """
-    async with engine.unit_of_work():
+    async with engine.unit_of_work() as work:
         last = await _end()
         signed = await engine.rows(
             "SELECT seq, signature FROM audit_head ORDER BY seq DESC LIMIT 1"
@@ -187,6 +189,8 @@ async def sign(key: bytes) -> Head | None:
         await engine.execute(
             f"INSERT INTO audit_head ({_HEAD_COLUMNS}) VALUES ($1, $2, $3, $4, $5)", *row, signature
         )
+        if told:
+            work.after_commit(functools.partial(told, head))
         return head
 
 

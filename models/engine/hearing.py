@@ -17,6 +17,7 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
 from models.engine.changes import EVERYTHING, UNTOLD, Changes
+from models.engine.ending import ended
 
 log = logging.getLogger(__name__)
 CHANNEL = "community_changes"
@@ -45,9 +46,7 @@ class Hearing:
     async def stop(self) -> None:
         """Tell and hear no more."""
         self._known.tell = None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -18,6 +18,9 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 from models.engine.errors import DatabaseBusy, DatabaseClosed
 
 ACQUIRE_S = 10.0
+# How long a statement or a transaction that was given up may take to end. Then its connection is
+# dropped instead: a server that hangs must not hold up whoever has given up.
+RELEASE_S = 1.0
 
 
 class Lending:
@@ -45,14 +48,16 @@ class Lending:
 
     async def give(self, connection: Any, *, is_fine: bool) -> None:
         """It is done with. `is_fine`: everything asked of it was answered, and no transaction is
-        open."""
+        open. Whatever is wrong with it is no matter of who gives it back."""
         if is_fine and self._waiting and not connection.is_closed():
             turn = self._next()
             if turn:
                 turn.set_result(connection)
                 return
         try:
-            await self._pool.release(connection)
+            # A failure has closed it: the pool opens another when one is needed.
+            with contextlib.suppress(Exception):
+                await self._pool.release(connection, timeout=RELEASE_S)
         finally:
             self._free_one()
 

@@ -15,7 +15,7 @@ from piccolo.querystring import QueryString
 from models.engine import changes
 from models.engine.errors import DatabaseClosed, DatabaseUnavailable
 from models.engine.hearing import Hearing
-from models.engine.lending import Lending
+from models.engine.lending import RELEASE_S, Lending
 from models.engine.work import UnitOfWork, Work, joined
 
 POOL_SIZE = 8
@@ -43,6 +43,8 @@ _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    # Asked between PostgreSQL's last word and the end of the connection.
+    asyncpg.InternalClientError,
 )
 _UNREACHABLE = (OSError, asyncpg.PostgresError)
 
@@ -102,13 +104,14 @@ class Postgres(PostgresEngine):
         """Waits for running work (10 s), then closes every connection."""
         if self._hearing:
             await self._hearing.stop()
+        at_work = self._finishing or self.connections()[1]
         pool, self.pool = self.pool, None
         lending, self._lending = self._lending, None
         if pool is None or lending is None:
             return
         lending.close()
         try:
-            async with asyncio.timeout(CLOSE_PATIENCE_S):
+            async with asyncio.timeout(CLOSE_PATIENCE_S if at_work else RELEASE_S):
                 await asyncio.gather(*self._finishing, return_exceptions=True)
                 await pool.close()
         except TimeoutError:
@@ -255,22 +258,32 @@ class PostgresWork(Work):
     async def _end(self, problem: BaseException | None) -> None:
         is_fine = False
         try:
-            if self._transaction:
-                await self._transaction.__aexit__(type(problem) if problem else None, problem, None)
-            elif self._later and problem is None:
+            if problem is not None:
+                await self._undo(problem)
+            elif self._transaction:
+                await self._transaction.__aexit__(None, None, None)
+            elif self._later:
                 sql, args = _together(self._later)
                 await self.connection.fetch(sql, *args)
             is_fine = problem is None
         except (*_LOST, asyncpg.InterfaceError) as lost:
-            # Without a COMMIT it has rolled back by itself, and the first error says more.
-            if problem is None:
-                raise _unavailable("PostgreSQL was lost during COMMIT", lost) from lost
+            raise _unavailable("PostgreSQL was lost during COMMIT", lost) from lost
         finally:
             # Also when it failed: a COMMIT whose answer was lost may have been carried out.
             self._engine.changes.note(self._written)
             await self._lending.give(self.connection, is_fine=is_fine)
         if problem is None:
             self._committed()
+
+    async def _undo(self, problem: BaseException) -> None:
+        if not self._transaction:
+            return
+        try:
+            async with asyncio.timeout(RELEASE_S):
+                await self._transaction.__aexit__(type(problem), problem, None)
+        except Exception:
+            # The first error says more. Without a connection it has rolled back by itself.
+            self.connection.terminate()
 
 
 def _together(several: Sequence[tuple[str, Sequence[Any]]]) -> tuple[str, list[Any]]:

@@ -65,16 +65,15 @@ class Work(abc.ABC):
             await self.statement(f"RELEASE SAVEPOINT {name}", ())
         except BaseException:
             # A statement may have failed inside; the way back has to be open all the same.
-            failed, self._failed = self._failed, None
+            self._failed = None
             # What was put off before the savepoint went before it.
             self._later.clear()
-            try:
+            # Without a way back, as when RELEASE was carried out before it was cut off, the whole
+            # unit is doomed. The first error says more.
+            with contextlib.suppress(Exception):
                 await self.statement(f"ROLLBACK TO SAVEPOINT {name}", ())
                 await self.statement(f"RELEASE SAVEPOINT {name}", ())
-            except BaseException:
-                self._failed = self._failed or failed
-                raise
-            del self._callbacks[callbacks:], self._last[last:]
+                del self._callbacks[callbacks:], self._last[last:]
             raise
 
     async def statement(self, sql: str, args: Any) -> Any:

@@ -7,7 +7,6 @@ fills a second index; the server then exchanges their names between two searches
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -188,6 +187,8 @@ class Meili:
         async with self._writing:
             self._check(rebuild)
             beside, main = rebuild.beside, self._main
+            if not await beside.is_ours():
+                raise SearchUnavailable("another process has begun a rebuild of its own")
             name = await beside.mark()
             rename = not await main.exists()
             swap: dict[str, list[str] | bool] = {
@@ -204,12 +205,10 @@ class Meili:
             beside.uid, main.uid = main.uid, beside.uid
             self._main, self._known = beside, True
 
-    async def forget(self, rebuild: MeiliRebuild) -> None:
+    def forget(self, rebuild: MeiliRebuild) -> None:
         """What MeiliRebuild.abort does."""
         if self._rebuild is rebuild:
             self._rebuild = None
-            with contextlib.suppress(SearchUnavailable):
-                await rebuild.beside.drop()
 
     async def _send(self, writes: Sequence[writing.Write]) -> list[Sent]:
         if not self._known:
@@ -255,6 +254,6 @@ class MeiliRebuild:
         await self._engine.swap(self)
 
     async def abort(self) -> None:
-        """Drops the new index. Does nothing after commit, nor when the server is down: the next
-        rebuild begins by dropping it."""
-        await self._engine.forget(self)
+        """Forgets the new index, which the next rebuild drops before it begins. By now it may be
+        that of another process."""
+        self._engine.forget(self)

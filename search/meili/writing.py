@@ -16,6 +16,7 @@ from search.meili.server import Answered, Server
 _UPLOAD_BYTES = 8 * 2**20
 _PAGE = 1000  # ids and versions in one answer
 _NOT_THERE = "index_not_found"
+_CLAIM = "begun-by"
 
 
 class Write(Struct, frozen=True):
@@ -56,6 +57,7 @@ class Target:
         self._server = server
         self._seen: dict[str, int] = {}
         self._sending = asyncio.Lock()
+        self._claim = uuid.uuid4().hex
 
     @property
     def path(self) -> str:
@@ -65,8 +67,15 @@ class Target:
         """An empty index of this name, which must not be there, with our settings."""
         uid = self.uid
         carry_out = self._server.carry_out
+        claimed = {**entries.SETTINGS, "synonyms": {_CLAIM: [self._claim]}}
         await carry_out(lambda client: client.create_index(uid, {"primaryKey": "id"}))
-        await carry_out(lambda client: client.index(uid).update_settings(entries.SETTINGS))
+        await carry_out(lambda client: client.index(uid).update_settings(claimed))
+
+    async def is_ours(self) -> bool:
+        """Whether the index of this name, complete or not, is the one that was created here."""
+        uid = self.uid
+        marks = await self._server.administer(lambda client: client.index(uid).get_synonyms())
+        return self._claim in marks.get(_CLAIM, ())
 
     async def drop(self) -> None:
         """Deletes the index, if there is one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 import signal
@@ -13,12 +14,14 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from api import planner
 from models import accounts, engine, migrate, places, plans, values
+from models.engine import ending
 from search import planning
 from tests import clocks, databases, postgres, servers
 from tests.towns import PASSWORD
@@ -182,6 +185,34 @@ async def test_a_stop_ends_also_when_the_database_is_gone(
         await postgres_server.drop_database(name)
         stopped, _ = await asyncio.wait({asyncio.create_task(working.stop())}, timeout=10)
         assert stopped
+
+
+async def test_a_stop_ends_also_while_the_solver_of_a_cancelled_plan_is_being_killed(
+    db: engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "BEAT_S", 0.05)
+    (asked,) = await _asked()
+    working, beat = planner.Planner(), plans.beat
+    stopping: list[asyncio.Task[None]] = []
+
+    async def lost(*given: Any, **progress: Any) -> bool:
+        ours = await beat(*given, **progress)
+        if not ours:
+            # When the planner waits for the solver to end.
+            stop = functools.partial(asyncio.ensure_future, working.stop())
+            asyncio.get_running_loop().call_soon(lambda: stopping.append(stop()))
+        return ours
+
+    monkeypatch.setattr(plans, "beat", lost)
+    await working.start()
+    async with asyncio.timeout(20):
+        while not await engine.rows("SELECT 1 FROM plan WHERE updated_at > started_at"):
+            await asyncio.sleep(0.01)
+        await plans.cancel(await plans.read(asked.id))
+        while not stopping:
+            await asyncio.sleep(0.01)
+    stopped, _ = await asyncio.wait(stopping, timeout=0.6 * ending.AGAIN_S)
+    assert stopped
 
 
 def test_a_plan_outlives_a_server_that_is_killed_and_its_solver_does_not(tmp_path: Path) -> None:

@@ -187,10 +187,11 @@ async def test_starting_over_empties_the_trail_and_leaves_it_guarded(db: engine.
 
 
 async def test_what_follows_a_signed_head_can_be_signed_once(db: engine.Engine) -> None:
-    assert await audit.sign(KEY) is None
+    told: list[audit.Head] = []
+    assert await audit.sign(KEY, told.append) is None
     await act()
-    signed = await asyncio.gather(*(audit.sign(KEY) for _ in range(5)))
-    assert [head.seq for head in signed if head] == [1]
+    signed = await asyncio.gather(*(audit.sign(KEY, told.append) for _ in range(5)))
+    assert [head.seq for head in signed if head] == [head.seq for head in told] == [1]
     await act()
     head = await audit.sign(KEY)
     assert head

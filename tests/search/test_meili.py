@@ -216,6 +216,24 @@ async def test_changed_settings_want_a_rebuild_and_the_old_index_answers_until_t
     await again.close()
 
 
+async def test_of_two_processes_that_rebuild_the_first_takes_nothing_from_the_second(
+    empty: meili.Meili, meili_server: meilisearch.Server
+) -> None:
+    """Neither by finishing nor by giving up: by now the new index is that of the second."""
+    first = await empty.begin_rebuild()
+    await first.add([a_document("x")])
+    other = await _again(empty, meili_server)
+    second = await other.begin_rebuild()
+    await second.add([a_document("y")])
+    with pytest.raises(SearchUnavailable, match="another process"):
+        await first.commit()
+    await first.abort()
+    await second.commit()
+    assert not (await empty.health()).empty
+    assert await empty.versions() == {"y": 1}
+    await other.close()
+
+
 async def test_what_a_killed_rebuild_left_is_in_nobodys_way(
     empty: meili.Meili, meili_server: meilisearch.Server
 ) -> None:
