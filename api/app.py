@@ -185,11 +185,14 @@ async def running(app: Litestar) -> AsyncIterator[None]:
         loops = [planner.Planner(), worker.Keeping(app.state.ledger), worker.Clock()]
         if _keeps_the_index(options, database):
             loops.insert(0, worker.Worker(app.state.engine))
+        await signing.start()
         # The last to stop: what the others do at the end is signed, too.
         open_things.push_async_callback(signing.stop)
-        open_things.push_async_callback(_stop, loops)
-        for loop in (signing, *loops):
+        started: list[worker.Loop] = []
+        open_things.push_async_callback(_stop, started)
+        for loop in loops:
             await loop.start()
+            started.append(loop)
         yield
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import signal
 import sys
@@ -201,15 +200,19 @@ def work(options: settings.Settings, _: Any) -> int:
         raise opening.Trouble("on SQLite `serve` does this itself; a worker apart needs PostgreSQL")
 
     from api import standby, worker
+    from models.engine import ending
 
     async def run(target: index.SearchEngine) -> int:
         keeper = worker.Worker(target)
         alone = standby.run_alone(options.database, keeper.run, keeper.ring)
-        working = asyncio.ensure_future(alone)
+        told, working = asyncio.Event(), asyncio.ensure_future(alone)
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
+        stopping = asyncio.ensure_future(told.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await ending.ended(working, stopping)
+        if not working.cancelled():
+            working.result()
         return 0
 
     return asyncio.run(opening.with_index(options, run))

@@ -73,7 +73,7 @@ async def lock(
     connection.add_termination_listener(lambda _: lost.set())
 
     async def beat() -> None:
-        while not lost.is_set():
+        while True:
             with contextlib.suppress(TimeoutError):
                 # At once, where it is told: the next worker begins at once, too.
                 async with asyncio.timeout(HEARTBEAT_S):

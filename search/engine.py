@@ -262,7 +262,7 @@ class Rebuild(Protocol):
         """Puts the new index in the place of the old one, between two searches."""
 
     async def abort(self) -> None:
-        """Drops the new index. Does nothing after commit."""
+        """Gives the new index up. Does nothing after commit."""
 
 
 @runtime_checkable

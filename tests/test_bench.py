@@ -18,7 +18,10 @@ pytestmark = pytest.mark.long
         ("rank --sizes 200 --engines sqlite --needs 25", "every score of `rank`"),
         ("bundles --sizes 400 --engines sqlite --needs 12", "quality"),
         ("plans --sizes 200 --seconds 1", "20 x"),
-        ("search --documents 150 --queries 12 --normal 1", "the same over a static endpoint"),
+        (
+            "search --documents 150 --queries 12 --fresh 5 --normal 1",
+            "the same over a static endpoint",
+        ),
         ("sqlite --needs 200 --rounds 1 --seconds 0.1", "x stock"),
         (
             "api --needs 200 --offerings 50 --rounds 1 --seconds 0.1 --only get create 304",

@@ -47,6 +47,9 @@ async def test_killed_under_concurrent_writers_it_loses_and_doubles_nothing(
     assert figures.index_s < kills.INDEXED_S
 
 
+@pytest.mark.skipif(
+    "PG_TEST_URL" in os.environ, reason="it signals the processes of a PostgreSQL of its own"
+)
 async def test_a_stop_ends_in_time_also_when_postgresql_hangs(
     postgres_server: postgres.Server, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ class Lending:
     async def give(self, connection: Any, *, is_fine: bool) -> None:
         """It is done with. `is_fine`: everything asked of it was answered, and no transaction is
         open. Whatever is wrong with it is no matter of who gives it back."""
-        if is_fine and self._waiting and not connection.is_closed():
+        if is_fine and self._waiting and not is_gone(connection):
             turn = self._next()
             if turn:
                 turn.set_result(connection)
@@ -109,6 +109,14 @@ class Lending:
             if not turn.done():
                 return turn
         return None
+
+
+def is_gone(connection: Any) -> bool:
+    """Whether it was lost. asyncpg then also takes it from whoever holds it."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 def _give_up(turn: asyncio.Future[Any]) -> None:

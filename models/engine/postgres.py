@@ -15,12 +15,12 @@ from piccolo.querystring import QueryString
 from models.engine import changes
 from models.engine.errors import DatabaseClosed, DatabaseUnavailable
 from models.engine.hearing import Hearing
-from models.engine.lending import RELEASE_S, Lending
+from models.engine.lending import RELEASE_S, Lending, is_gone
 from models.engine.work import UnitOfWork, Work, joined
 
 POOL_SIZE = 8
 CONNECT_S = 10.0
-CLOSE_PATIENCE_S = 10.0
+CLOSE_PATIENCE_S = 3.0
 # So many statements that were put off go in one.
 TOGETHER = 8
 _PLACE = re.compile(r"\$(\d+)")
@@ -46,6 +46,7 @@ _LOST = (
     # Asked between PostgreSQL's last word and the end of the connection.
     asyncpg.InternalClientError,
 )
+_PERHAPS_LOST = (*_LOST, asyncpg.InterfaceError)
 _UNREACHABLE = (OSError, asyncpg.PostgresError)
 
 
@@ -101,7 +102,7 @@ class Postgres(PostgresEngine):
         await self._hearing.ready()
 
     async def close(self) -> None:
-        """Waits for running work (10 s), then closes every connection."""
+        """Waits for running work (3 s), then closes every connection."""
         if self._hearing:
             await self._hearing.stop()
         at_work = self._finishing or self.connections()[1]
@@ -242,11 +243,12 @@ class PostgresWork(Work):
 
     async def _begin(self) -> None:
         # Entered and left by hand, in different methods: for asyncpg it is an `async with`.
-        transaction = self.connection.transaction()
         try:
+            transaction = self.connection.transaction()
             await transaction.__aenter__()
-        except _LOST as problem:
-            raise _unavailable("the connection to PostgreSQL was lost", problem) from problem
+        except _PERHAPS_LOST as problem:
+            _tell_lost(self.connection, problem)
+            raise
         self._transaction = transaction
 
     async def _commit(self) -> None:
@@ -266,7 +268,7 @@ class PostgresWork(Work):
                 sql, args = _together(self._later)
                 await self.connection.fetch(sql, *args)
             is_fine = problem is None
-        except (*_LOST, asyncpg.InterfaceError) as lost:
+        except _PERHAPS_LOST as lost:
             raise _unavailable("PostgreSQL was lost during COMMIT", lost) from lost
         finally:
             # Also when it failed: a COMMIT whose answer was lost may have been carried out.
@@ -278,12 +280,15 @@ class PostgresWork(Work):
     async def _undo(self, problem: BaseException) -> None:
         if not self._transaction:
             return
+        # Whoever was cancelled must not be held up; after an error there is time.
+        limit = None if isinstance(problem, Exception) else RELEASE_S
         try:
-            async with asyncio.timeout(RELEASE_S):
+            async with asyncio.timeout(limit):
                 await self._transaction.__aexit__(type(problem), problem, None)
         except Exception:
             # The first error says more. Without a connection it has rolled back by itself.
-            self.connection.terminate()
+            if not is_gone(self.connection):
+                self.connection.terminate()
 
 
 def _together(several: Sequence[tuple[str, Sequence[Any]]]) -> tuple[str, list[Any]]:
@@ -320,7 +325,14 @@ async def _taken(lending: Lending) -> Any:
 async def _fetch(connection: Any, sql: str, args: Sequence[Any]) -> Any:
     try:
         return await connection.fetch(sql, *args)
-    except _LOST as problem:
+    except _PERHAPS_LOST as problem:
+        _tell_lost(connection, problem)
+        raise
+
+
+def _tell_lost(connection: Any, problem: BaseException) -> None:
+    """Raises DatabaseUnavailable, unless it is the caller who uses the connection wrongly."""
+    if is_gone(connection) or not isinstance(problem, asyncpg.InterfaceError):
         raise _unavailable("the connection to PostgreSQL was lost", problem) from problem
 
 

@@ -176,7 +176,7 @@ class Meili:
         """What MeiliRebuild.add does."""
         valid, failures = writing.writes([Upsert(document) for document in documents])
         async with self._writing:
-            self._check(rebuild)
+            await self._check(rebuild)
             sent = await rebuild.beside.send(valid)
         for one in sent:
             failures += await rebuild.beside.settle(one)
@@ -185,10 +185,8 @@ class Meili:
     async def swap(self, rebuild: MeiliRebuild) -> None:
         """What MeiliRebuild.commit does."""
         async with self._writing:
-            self._check(rebuild)
+            await self._check(rebuild)
             beside, main = rebuild.beside, self._main
-            if not await beside.is_ours():
-                raise SearchUnavailable("another process has begun a rebuild of its own")
             name = await beside.mark()
             rename = not await main.exists()
             swap: dict[str, list[str] | bool] = {
@@ -228,9 +226,10 @@ class Meili:
             self._rebuild = None
             return []
 
-    def _check(self, rebuild: MeiliRebuild) -> None:
+    async def _check(self, rebuild: MeiliRebuild) -> None:
         self._check_open()
-        if self._rebuild is not rebuild:
+        # By another one of ours, or of another process under the same name.
+        if self._rebuild is not rebuild or not await rebuild.beside.is_ours():
             raise SearchUnavailable("this rebuild was finished, aborted or overtaken")
 
     def _check_open(self) -> None:
@@ -254,6 +253,6 @@ class MeiliRebuild:
         await self._engine.swap(self)
 
     async def abort(self) -> None:
-        """Forgets the new index, which the next rebuild drops before it begins. By now it may be
-        that of another process."""
+        """Forgets the new index: the next rebuild drops it before it begins. By now it may be that
+        of another process."""
         self._engine.forget(self)

@@ -72,9 +72,14 @@ class Target:
         await carry_out(lambda client: client.index(uid).update_settings(claimed))
 
     async def is_ours(self) -> bool:
-        """Whether the index of this name, complete or not, is the one that was created here."""
-        uid = self.uid
-        marks = await self._server.administer(lambda client: client.index(uid).get_synonyms())
+        """Whether the index of this name is the one that was created here, and not yet marked."""
+        path = f"{self.path}/settings/synonyms"
+        try:
+            marks = await self._server.ask(dict[str, list[str]], "GET", path)
+        except Answered as answered:
+            if answered.code == _NOT_THERE:
+                return False
+            raise
         return self._claim in marks.get(_CLAIM, ())
 
     async def drop(self) -> None:

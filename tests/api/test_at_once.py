@@ -228,6 +228,8 @@ async def test_a_connection_that_rests_is_closed_and_one_that_is_busy_is_not(
     writer.write(PAGE)
     await _answer(reader, PAGE)
     (connection,) = served.state.connections
+    left = connection._timer.when() - connection.loop.time()  # type: ignore[union-attr]
+    assert 0 < left <= connection.timeout_keep_alive  # type: ignore[union-attr]
     for _ in range(5):
         connection._rests_since -= 0.6 * connection.timeout_keep_alive  # type: ignore[union-attr]
         connection._ring()  # type: ignore[union-attr]

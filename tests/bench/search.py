@@ -1,6 +1,6 @@
 """How long it takes to search, over HTTP too, and to keep the index as the database is.
 
-    ./run bench search [--documents 50000] [--queries 400] [--normal 15]
+    ./run bench search [--documents 50000] [--queries 400] [--fresh 40] [--normal 15]
 
 A synthetic city. `bare` is the engine alone, `endpoint` the same questions through the application,
 called as a server calls it: ratios are of processor time, so that other work counts for little.
@@ -8,9 +8,9 @@ called as a server calls it: ratios are of processor time, so that other work co
 answers at once, from another process; what httpx takes for such a call by itself is said too.
 `first` are texts asked for the first time of a new index, `again` those asked before, `others`
 texts asked for the first time after these, all in processor time. `fresh` is from a commit until a
-search finds it, at 10 writes a second. A rebuild goes on under 50 writes a second, and its searches
-are compared with the same ones under the same writes without it, `normal` seconds before and after
-it; `lost` is what the index then has otherwise than the database.
+search finds it, of so many, at 10 writes a second. A rebuild goes on under 50 writes a second, and
+its searches are compared with the same ones under the same writes without it, `normal` seconds
+before and after it; `lost` is what the index then has otherwise than the database.
 """
 
 from __future__ import annotations
@@ -66,20 +66,22 @@ def main(argv: list[str] | None = None) -> Figures:
     parser = argparse.ArgumentParser(prog="./run bench search", description=__doc__.split("\n")[0])
     parser.add_argument("--documents", type=int, default=50_000)
     parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument("--fresh", type=int, default=40)
     parser.add_argument("--normal", type=float, default=15, help="seconds around the rebuild")
     given = parser.parse_args(argv)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     figures = Figures()
-    asyncio.run(_measure(figures, given.documents, given.queries, given.normal))
+    asyncio.run(_measure(figures, given))
     return figures
 
 
-async def _measure(figures: Figures, documents: int, queries: int, normal: float) -> None:
+async def _measure(figures: Figures, given: argparse.Namespace) -> None:
+    queries = given.queries
     with tempfile.TemporaryDirectory(dir=memory.directory()) as directory:
         url = f"sqlite:///{directory}/bench.sqlite"
         async with databases.in_use(engine.open_engine(url)):
             await migrate.migrate()
-            await _city.City(documents).settle()
+            await _city.City(given.documents).settle()
             # As in a server: the dictionary is there, and what stays is not looked at again.
             await pinyin.ready()
             gc.collect()
@@ -90,11 +92,11 @@ async def _measure(figures: Figures, documents: int, queries: int, normal: float
             target = index.open_engine(Path(directory) / "index")
             await _embedded(figures, target, building, texts, others)
             async with _at_work(target):
-                _times(figures, "fresh, embedded", await _freshness(target, 40))
-            await _rebuild_under_writes(figures, target, texts, normal)
+                _times(figures, "fresh, embedded", await _freshness(target, given.fresh))
+            await _rebuild_under_writes(figures, target, texts, given.normal)
             await target.close()
         await _endpoints(figures, url, Path(directory), texts)
-        await _server(figures, Path(directory), documents)
+        await _server(figures, Path(directory), given.documents, given.fresh)
 
 
 async def _builders(figures: Figures) -> float:
@@ -180,7 +182,7 @@ async def _embedded(
         _times(figures, f"embedded, {name}", times)
 
 
-async def _server(figures: Figures, directory: Path, documents: int) -> None:
+async def _server(figures: Figures, directory: Path, documents: int, fresh: int) -> None:
     """Freshness over a server, in a city of its own: Meilisearch itself where it is on the PATH,
     otherwise the stand-in, which is no measure of speed and would take minutes for many."""
     kind = "real" if shutil.which("meilisearch") else "fake"
@@ -194,7 +196,7 @@ async def _server(figures: Figures, directory: Path, documents: int) -> None:
             await engine.execute("DELETE FROM outbox")
             await sync.rebuild(target)
             async with _at_work(target):
-                times = await _freshness(target, 40)
+                times = await _freshness(target, fresh)
         await target.close()
     _times(figures, f"fresh, {kind} server, {size:,} offerings", times)
 
