@@ -55,15 +55,14 @@ class Planner(Loop):
         """Stop at once; a plan under way waits for the next start."""
         outbox.listeners.discard(self._ring)
         await super().stop()
+        if self._claim is None:
+            return
         try:
             async with asyncio.timeout(GIVE_BACK_S):
-                if self._claim:
-                    # One that was being taken may be ours: a COMMIT is not called back.
-                    await asyncio.wait({self._claim})
-                await plans.give_back(self._worker)
+                # One that was being taken may be ours: a COMMIT is not called back.
+                if plan := await self._claim:
+                    await plans.give_back(plan, self._worker)
         except Exception as error:
-            if self._claim:
-                self._claim.cancel()
             # The lease runs out, and the plan is taken again.
             log.warning("planner.kept", error=type(error).__name__)
 
@@ -79,6 +78,7 @@ class Planner(Loop):
                 while plan := await self._next():
                     await self._work(plan)
             except Exception as error:
+                self._claim = None
                 # The lease runs out, and the plan is taken again.
                 log.warning("planner.waiting", error=type(error).__name__, exc_info=error)
                 await asyncio.sleep(PAUSE_S)

@@ -321,13 +321,14 @@ async def fail(plan: PlanRecord, worker: uuid.UUID, reason: str) -> bool:
     )
 
 
-async def give_back(worker: uuid.UUID) -> None:
-    """A clean stop: what the worker holds waits for the next start, and this one does not count."""
+async def give_back(plan: PlanRecord, worker: uuid.UUID) -> None:
+    """A clean stop: the plan waits for the next start, and this one does not count."""
     await engine.execute(
         "UPDATE plan SET status = 'interrupted', phase = 'waiting', worker = NULL,"
         " attempts = attempts - 1, version = version + 1, updated_at = $1"
-        " WHERE status = 'running' AND worker = $2",
+        " WHERE id = $2 AND status = 'running' AND worker = $3",
         base.now(),
+        plan.id,
         worker,
     )
 
