@@ -47,7 +47,7 @@ _LOST = (
     asyncpg.InternalClientError,
 )
 _PERHAPS_LOST = (*_LOST, asyncpg.InterfaceError)
-_UNREACHABLE = (OSError, asyncpg.PostgresError)
+_UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InternalClientError)
 
 
 class Postgres(PostgresEngine):
