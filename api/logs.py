@@ -38,6 +38,8 @@ FIELDS = frozenset(
         "topic",
         "library",
         "at",
+        "seq",
+        "hash",
     }
 )
 _EVENT = re.compile(r"[a-z_]{1,40}(\.[a-z_]{1,40}){0,3}")

@@ -94,9 +94,9 @@ class Planner(Loop):
         try:
             await self._make(plan)
         except Lost:
-            log.info("planner.dropped", plan=str(plan.id))
+            log.info("planner.dropped", id=str(plan.id))
         except planning.Failed as error:
-            log.warning("planner.failed", plan=str(plan.id), error=str(error))
+            log.warning("planner.failed", id=str(plan.id), error=str(error))
             await plans.fail(plan, self._worker, "The solver gave no answer.")
 
     async def _make(self, plan: plans.PlanRecord) -> None:

@@ -84,7 +84,7 @@ async def lock(
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             if not wait:
                 raise Taken
-            log.info("worker.standby", reason="another worker keeps the index up to date")
+            log.info("worker.standby")
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         if heard:
             await connection.add_listener(hearing.CHANNEL, _calling(heard))

@@ -69,7 +69,7 @@ async def mend(
     if rest:
         await target.wait(await target.apply(rest))
     if found:
-        log.warning("search.differed", documents=len(found))
+        log.warning("search.differed", count=len(found))
     return found
 
 

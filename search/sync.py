@@ -182,7 +182,7 @@ async def _bisect(
 async def _bury(topic: str, subject: uuid.UUID, error: Exception | str) -> None:
     known = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     trace = error if isinstance(error, Exception) else None
-    log.error("search.dead_letter", subject=str(subject), topic=topic, exc_info=trace)
+    log.error("search.dead_letter", id=str(subject), topic=topic, exc_info=trace)
     await outbox.bury(subject, topic, known)
 
 

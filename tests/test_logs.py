@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import io
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +24,7 @@ from api import logs
 from models import engine, errors
 from tests.towns import PASSWORD, Town, a_need, an_offering
 
+ROOT = Path(__file__).parent.parent
 # What people write, as it looks: none of it may ever be seen in a log.
 PHONE = "13912345678"
 NAME = "欧阳金丝雀"
@@ -109,6 +112,21 @@ def test_what_is_not_on_the_list_is_dropped(capfd: pytest.CaptureFixture[str]) -
     assert first.keys() == {"timestamp", "level", "event", "status", "seconds"}
     assert second.keys() == third.keys() == {"timestamp", "level", "event"}
     assert (second["event"], third["event"]) == ("unnamed", "unnamed")
+
+
+def test_whatever_the_program_says_in_a_line_is_on_the_list() -> None:
+    said = {
+        (path.name, keyword.arg)
+        for folder in ("api", "models", "search")
+        for path in (ROOT / folder).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and re.match(r"log\.[a-z]+\(", ast.unparse(call))
+        for keyword in call.keywords
+    }
+    assert ("worker.py", "hash") in said, "calls are found"
+    assert {(name, field) for name, field in said if field not in logs.FIELDS} <= {
+        (name, "exc_info") for name, _ in said
+    }
 
 
 def test_an_exception_is_its_type_and_our_own_frames(capfd: pytest.CaptureFixture[str]) -> None:

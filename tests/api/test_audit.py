@@ -4,6 +4,7 @@ runs the service."""
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,7 @@ async def test_each_change_over_http_is_one_act_of_its_caller(town: Town, march:
 
 
 async def test_the_trail_is_signed_every_hour_and_at_a_clean_stop(
-    town: Town, monkeypatch: pytest.MonkeyPatch
+    town: Town, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async def signed() -> list[int]:
         return [seq for (seq,) in await engine.rows("SELECT seq FROM audit_head ORDER BY seq")]
@@ -235,8 +236,13 @@ async def test_the_trail_is_signed_every_hour_and_at_a_clean_stop(
     await signing.stop()
     assert await signed() == first, "nothing happened since"
     await town.make("/v1/needs", a_need(town))
+    capfd.readouterr()
     await signing.stop()
     assert await signed() == [*first, first[0] + 1]
+    # The copy that whoever changes the database cannot change, too.
+    said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    heads = [(one["seq"], one["hash"]) for one in said if one["event"] == "audit.signed"]
+    assert heads == await engine.rows("SELECT seq, hash FROM audit_head WHERE seq > $1", first[0])
 
 
 async def test_a_stop_without_a_database_is_a_stop_all_the_same() -> None:
