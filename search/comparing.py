@@ -53,8 +53,13 @@ async def differences(
 async def mend(
     target: index.SearchEngine, progress: Callable[[int, int], None] | None = None
 ) -> list[Difference]:
-    """Have the worker carry again whatever differs; answers what that was."""
+    """Have the worker carry again whatever differs; answers what that was. Where the database was
+    put back to an older state the index is built anew: none takes less than it has seen."""
     found = await differences(target, progress)
+    if any((one.in_index or 0) > (one.in_database or one.in_index or 0) for one in found):
+        await sync.rebuild(target)
+        log.warning("search.differed", count=len(found))
+        return found
     async with engine.unit_of_work() as work:
         for one in found:
             with contextlib.suppress(ValueError):

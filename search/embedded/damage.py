@@ -10,6 +10,10 @@ import msgspec
 from search.engine import SearchUnavailable
 
 
+class Damaged(SearchUnavailable):
+    """What is read is not what was written."""
+
+
 def is_damage(error: BaseException) -> bool:
     """Whether reading failed because of what the files contain.
 
@@ -27,5 +31,5 @@ def seen() -> Iterator[None]:
         yield
     except BaseException as error:
         if is_damage(error):
-            raise SearchUnavailable("the index is damaged") from error
+            raise Damaged("the index is damaged") from error
         raise

@@ -26,6 +26,7 @@ from search.engine import SearchUnavailable
 
 _FORMAT = "2"  # counts up when an index changes in a way that the rest of signature() misses
 _STATE = "state.json"
+_LOCK = "lock"
 _PREFIX = "index-"
 
 
@@ -41,9 +42,8 @@ class Home:
     """A directory that this process alone has open."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._lock = _lock(directory / "lock")
+        self._lock = _locked(directory)
 
     def state(self) -> State | None:
         """The index in use, unless it is gone or was made by another version of us."""
@@ -59,7 +59,10 @@ class Home:
         return self._directory / index
 
     def begin(self) -> str:
-        """An empty place for another index."""
+        """An empty place for another index, also when the directory was removed under us."""
+        if not (self._directory / _LOCK).exists():
+            self._lock.close()
+            self._lock = _locked(self._directory)
         return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._directory)).name
 
     def adopt(self, index: str, *, complete: bool) -> None:
@@ -94,6 +97,11 @@ def signature() -> str:
         msgspec.json.encode(msgspec.json.schema(Document)).decode(),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _locked(directory: Path) -> sqlite3.Connection:
+    directory.mkdir(parents=True, exist_ok=True)
+    return _lock(directory / _LOCK)
 
 
 def _lock(path: Path) -> sqlite3.Connection:

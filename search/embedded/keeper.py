@@ -23,12 +23,14 @@ class Beside:
 class Keeper:
     """Opens a directory (None: memory) and keeps exactly one index in use in it.
 
-    `empty`: that index began from nothing and has not been filled by a rebuild.
+    `empty`: that index wants a rebuild. It began from nothing and none has filled it yet, or its
+    files are gone or damaged.
     """
 
     def __init__(self, directory: Path | None) -> None:
         self._home = Home(directory) if directory else None
         self._beside: Beside | None = None
+        self._found_damage = False
         try:
             self._index, self.store, self.empty = self._open()
         except BaseException:
@@ -48,11 +50,18 @@ class Keeper:
             failures = [tuple(self.store.stage(ops)) for ops in batches]
             self.store.publish()
         except BaseException:
+            # Removed under us: what is open is still read, and never written again.
+            self.empty |= self._home is not None and self._home.state() is None
             self.store.revert()
             raise
         if self._beside is not None:
             self._write_beside(self._beside, batches)
         return failures
+
+    def found_damage(self) -> None:
+        """Somebody could not read it. Once, because what a new index does not mend is no damage."""
+        self.empty |= not self._found_damage
+        self._found_damage = True
 
     def begin_rebuild(self) -> Beside:
         """Starts an empty index beside the one in use, in place of any other."""

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from search.documents import Document
 from search.embedded import finding
+from search.embedded.damage import Damaged
 from search.embedded.keeper import Beside, Keeper
 from search.embedded.store import View
 from search.engine import (
@@ -87,17 +88,17 @@ class Embedded:
     async def search(self, query: Query, scope: Scope) -> Page:
         """One page of what matches the query within the scope."""
         view = self._view()
-        return await self._on_reader(lambda: finding.find(view, query, scope))
+        return await self._looking(lambda: finding.find(view, query, scope))
 
     async def multi(self, queries: Sequence[Query], scope: Scope) -> list[Page]:
         """Several queries of one caller, answered from one state of the index."""
         view = self._view()
-        return await self._on_reader(lambda: [finding.find(view, q, scope) for q in queries])
+        return await self._looking(lambda: [finding.find(view, q, scope) for q in queries])
 
     async def suggest(self, text: str, scope: Scope, limit: int) -> list[str]:
         """Titles within the scope that continue or resemble what has been typed so far."""
         view = self._view()
-        return await self._on_reader(lambda: finding.suggest(view, text, scope, limit))
+        return await self._looking(lambda: finding.suggest(view, text, scope, limit))
 
     async def search_token(self, scope: Scope, seconds: int) -> SearchToken:
         """Nobody but this process can ask this index."""
@@ -151,6 +152,13 @@ class Embedded:
         done: Future[T] = Future()
         self._jobs.put(_Task(lambda: _settle(done, work)))
         return await asyncio.shield(asyncio.wrap_future(done))
+
+    async def _looking(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._on_reader(work)
+        except Damaged:
+            self.keeper.found_damage()
+            raise
 
     async def _on_reader(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)

@@ -234,7 +234,7 @@ async def test_a_damaged_lock_file_is_replaced(tmp_path: Path) -> None:
     await again.close()
 
 
-async def test_files_that_change_under_a_running_engine_make_search_unavailable(
+async def test_files_that_change_under_a_running_engine_want_a_rebuild(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     opened = engine.open_engine(tmp_path)
@@ -244,6 +244,13 @@ async def test_files_that_change_under_a_running_engine_make_search_unavailable(
             file.write(b"\xff" * path.stat().st_size)
     with pytest.raises(SearchUnavailable):
         await find(opened, "食堂")
+    # Whoever looks after it is told, and a rebuild mends it.
+    assert (await opened.health()).empty
+    rebuild = await opened.begin_rebuild()
+    await rebuild.add([a_document()])
+    await rebuild.commit()
+    assert not (await opened.health()).empty
+    assert await find(opened, "食堂") == ["a"]
     await opened.close()
     capfd.readouterr()  # tantivy writes where it gave up
 
