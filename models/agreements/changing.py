@@ -98,14 +98,21 @@ def replaced(commitments: list[dict[str, Any]], wanted: uuid.UUID | None) -> dic
 
 
 async def gone(
-    column: Literal["partner", "offering", "need"], subject: uuid.UUID, reason: str
+    column: Literal["partner", "offering", "need"],
+    subject: uuid.UUID,
+    reason: str,
+    *,
+    spares_live: bool = False,
 ) -> None:
     """A partner or an offering is no longer there, or a need no longer asked: what is proposed with
     it is over, and what is active goes on without it if anybody is left, paused until a newcomer
-    is found."""
+    is found; with `spares_live` that is refused (`in_use`)."""
     for agreement in await reading.open_of(column, subject):
         async with engine.unit_of_work() as work:
             held = await steps.hold(agreement.id)
+            if spares_live and held.state in lifecycle.LIVE:
+                # It was accepted while this waited for the lock.
+                await reading.refuse_live(column, subject)
             if held.state == "proposed":
                 state: lifecycle.State = "withdrawn" if column == "need" else "declined"
                 await _leave_off(work, held, state, "gone", None, reason)
@@ -141,7 +148,7 @@ async def call_off(
     before what they stand on, and one that was accepted meanwhile is seen the second time.
     """
     await reading.refuse_live(column, subject)
-    await gone(column, subject, reason)
+    await gone(column, subject, reason, spares_live=True)
 
 
 async def tick() -> int:
