@@ -106,15 +106,16 @@ async def gone(
 ) -> None:
     """A partner or an offering is no longer there, or a need no longer asked: what is proposed with
     it is over, and what is active goes on without it if anybody is left, paused until a newcomer
-    is found; with `spares_live` that is refused (`in_use`)."""
+    is found if it gave anything yet; with `spares_live` that is refused (`in_use`)."""
     for agreement in await reading.open_of(column, subject):
         async with engine.unit_of_work() as work:
             held = await steps.hold(agreement.id)
+            state: lifecycle.State
             if spares_live and held.state in lifecycle.LIVE:
                 # It was accepted while this waited for the lock.
                 await reading.refuse_live(column, subject)
             if held.state == "proposed":
-                state: lifecycle.State = "withdrawn" if column == "need" else "declined"
+                state = "withdrawn" if column == "need" else "declined"
                 await _leave_off(work, held, state, "gone", None, reason)
                 continue
             if column == "need":
@@ -128,12 +129,13 @@ async def gone(
                 and base.as_id(one[column]) == subject
             ]
             await needs.hold(held.need)
+            state = "suspended" if any(one["status"] == "live" for one in theirs) else held.state
             await _left(held, theirs)
             for party in {base.as_id(one["party"]) for one in theirs}:
                 if held.party(party)["answer"] == "left":
                     await postings.over(held.id, base.as_id(held.party(party)["partner"]))
             if any(one["offering"] for one in held.live()):
-                await steps.enter(work, held, "suspended", "gone", reason=reason)
+                await steps.enter(work, held, state, "gone", reason=reason)
             else:
                 await _over(work, held, "ended", "gone", None, reason=reason)
 

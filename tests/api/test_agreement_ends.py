@@ -112,6 +112,20 @@ async def test_a_party_that_vanishes_leaves_the_others_paused_and_its_seat_free(
     assert (await town.get(f"/v1/needs/{need['id']}", "secretary"))["status"] == "closed"
 
 
+async def test_a_newcomer_who_vanishes_before_they_answer_pauses_nothing(town: Town) -> None:
+    need, shop = await _need(town), await _offer(town)
+    made = await _active(town, need, ("cook", shop))
+    _, noodles = await _resident_cook(town)
+    swap = {"commitment_id": made["commitments"][0]["id"], "offering_id": noodles["id"]}
+    await _step(town, made, "swap", "secretary", **swap)
+    before = await _live_bookings()
+    await town.as_("resident", "DELETE", "/v1/accounts/current", json={"password": PASSWORD})
+    found = await town.get(f"/v1/agreements/{made['id']}", "secretary")
+    assert (found["state"], await _live_bookings()) == ("active", before)
+    assert [one["status"] for one in found["commitments"]] == ["live", "left"]
+    assert found["parties"][-1]["answer"] == "left"
+
+
 async def test_the_only_party_that_vanishes_is_the_end(town: Town) -> None:
     need = await _need(town)
     _, noodles = await _resident_cook(town)
