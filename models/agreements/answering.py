@@ -27,7 +27,7 @@ async def accept(agreement: AgreementRecord, body: StepDraft, actor: Actor) -> A
     async with engine.unit_of_work() as work:
         held = await steps.hold(agreement.id)
         steps.allowed(held, "accept", body, actor)
-        _refuse_late(held)
+        refuse_late(held)
         asked = _asked(held, body, actor)
         if body.places is not None:
             await _serve_fewer(held, asked, body.places)
@@ -136,7 +136,7 @@ async def settle(one: dict[str, Any], status: str) -> None:
     )
 
 
-def _refuse_late(held: Held) -> None:
+def refuse_late(held: Held) -> None:
     """The clock may not have come round yet: who is late is late all the same."""
     if held.state == "proposed" and base.moment(held.row["respond_by"]) <= held.moment:
         raise errors.Refusal("wrong_state", has="lapsed", needed="proposed")

@@ -57,10 +57,11 @@ async def swap(
     agreement: AgreementRecord, body: StepDraft, actor: Actor, member: Member
 ) -> AgreementRecord:
     """Ask another member instead of the commitment named. Of what is only proposed they take the
-    place at once; of what is active, once they say yes."""
+    place at once; of what is active, once they say yes. Refuses when the time to answer is over."""
     async with engine.unit_of_work() as work:
         held = await steps.hold(agreement.id)
         transition = steps.allowed(held, "swap", body, actor)
+        answering.refuse_late(held)
         before = replaced(held.commitments, body.commitment_id)
         before_party = base.as_id(before["party"])
         for rival in _asked_for(held, before):

@@ -197,8 +197,10 @@ async def test_what_nobody_answers_lapses_by_the_clock_and_late_is_late_before_i
     made = await _propose(town, need, ("cook", shop), **soon)
     assert made["due"] == "lapse"
     clock.advance(hours=2)
-    late = await _step(town, made, "accept", "partner_staff")
-    assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
+    swap = {"commitment_id": made["commitments"][0]["id"], "offering_id": shop["id"]}
+    for step, who, body in (("accept", "partner_staff", {}), ("swap", "secretary", swap)):
+        late = await _step(town, made, step, who, **body)
+        assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
     assert await agreements.tick() == 1
     assert await agreements.tick() == 0
     found = await town.get(f"/v1/agreements/{made['id']}", "secretary")
