@@ -86,6 +86,7 @@ class ProposalController(Controller):
 
         async def declined() -> proposals.ProposalRecord:
             async with engine.unit_of_work():
+                await agreements.hold_asking([proposal.id])
                 told = await _shown(request, proposals.decline(proposal, data))
                 await agreements.seat_declined(proposal.id, data.reason, data.note, account)
             return told

@@ -52,6 +52,8 @@ async def leave(
 
 async def _decline(partner: uuid.UUID, account: uuid.UUID) -> None:
     """Decline what plans have proposed to a partner, and the agreements that came of it."""
+    await agreements.hold_asking([one.id for one in await proposals.of_partner(partner)])
+    # What was accepted meanwhile stands no longer among them.
     for proposal in await proposals.of_partner(partner):
         await proposals.decline(proposal, proposals.Decline(reason="other"))
         await agreements.seat_declined(proposal.id, "other", "", account)

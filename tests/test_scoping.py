@@ -28,7 +28,7 @@ UNRESTRICTED = {
         credentials.credentials_of plans._text proposals.of_plan proposals.standing
         credentials.state_credentials licences._held candidates.by_place imagine.imagined
         recheck._lock reading.times reading.shape steps.hold answering.seat_declined
-        answering._hold_partners history.of proposals.of_partner
+        answering._hold_partners answering.hold_asking history.of proposals.of_partner
         arrears.held_days arrears._goes_on rent.read revenue.browse revenue._read
         contracts._is_served
         spaces._read spaces._below pools._write groups._of_series busy.of busy._stored

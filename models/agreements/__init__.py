@@ -7,7 +7,7 @@ and `contracts` what comes of it, `postings` what the ledger gets.
 """
 
 from models.agreements import enrolments, lifecycle
-from models.agreements.answering import accept, decline, seat_declined
+from models.agreements.answering import accept, decline, hold_asking, seat_declined
 from models.agreements.arrears import RentAccount, RentMonth, ServiceHours
 from models.agreements.bargaining import TermsDraft, change_terms
 from models.agreements.changing import (
@@ -113,6 +113,7 @@ __all__ = [
     "forget_need",
     "forget_partner",
     "gone",
+    "hold_asking",
     "lifecycle",
     "open_of",
     "places_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from models import base, bookings, engine, errors, kin, needs, outbox, values
@@ -294,6 +294,21 @@ async def leave_if_idle(held: Held, party: uuid.UUID) -> None:
     elif gives == {"live"} and one["answer"] == "pending":
         one["answer"] = "accepted"
     await engine.execute("UPDATE party SET answer = $1 WHERE id = $2", one["answer"], party)
+
+
+async def hold_asking(proposals: Sequence[uuid.UUID]) -> None:
+    """Lock the agreements that ask for what plans proposed. To be called before the proposals are
+    declined: whoever accepts locks them in that order."""
+    if not proposals:
+        return
+    rows = await engine.rows(
+        "SELECT DISTINCT c.agreement FROM commitment c JOIN agreement a ON a.id = c.agreement"
+        f" WHERE c.proposal IN ({base.placeholders(len(proposals))}) AND c.status = 'proposed'"
+        " AND a.state = 'proposed' ORDER BY c.agreement",
+        *proposals,
+    )
+    for (agreement,) in rows:
+        await steps.hold(base.as_id(agreement))
 
 
 async def seat_declined(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -12,9 +12,11 @@ from models import agreements, departures, engine, errors, needs, offerings, par
 from models.agreements import steps
 from models.agreements.steps import Held
 from tests import balance, crowds
+from tests.api.test_agreements import _offer, _propose
+from tests.api.test_partner_walk import _proposed
 from tests.crowds import Scene
 from tests.models.test_agreement_crowds import COOK, Step
-from tests.towns import Setting
+from tests.towns import Setting, Town
 
 What = Literal["partner", "offering", "need"]
 
@@ -34,6 +36,11 @@ class Pause:
         return await self._hold(agreement)
 
 
+def _skip_where_one_writes() -> None:
+    if engine.current().dialect == "sqlite":
+        pytest.skip("there the whole transaction keeps everybody else out")
+
+
 async def _take_back(scene: Scene, what: What) -> None:
     """A partner leaves, or an offering or a need is withdrawn."""
     (shop,), (need,) = scene.offered, scene.asked
@@ -50,8 +57,7 @@ async def _take_back(scene: Scene, what: What) -> None:
 async def test_what_was_accepted_while_it_is_taken_back_stands(
     settled: Setting, monkeypatch: pytest.MonkeyPatch, what: What
 ) -> None:
-    if engine.current().dialect == "sqlite":
-        pytest.skip("there the whole transaction keeps everybody else out")
+    _skip_where_one_writes()
     scene = await crowds.settle(settled, 2)
     need, shop = await scene.ask(COOK), await scene.offer("merchant", 1)
     made = await scene.propose(need, [scene.member(shop, "cook", [scene.time(0)])])
@@ -64,4 +70,44 @@ async def test_what_was_accepted_while_it_is_taken_back_stands(
         await taking
     assert refused.value.code == "in_use"
     assert (await agreements.read(made.id)).state == "active"
+    assert await balance.flaws() == []
+
+
+@pytest.mark.parametrize(
+    ("who", "path", "body", "said"),
+    [
+        ("secretary", "/v1/proposals/{proposal}/decline", {"reason": "time"}, (409, "wrong_state")),
+        ("operator", "/v1/partners/{partner}/suspend", {"reason": "complaint"}, (200, None)),
+    ],
+    ids=["decline", "suspend"],
+)
+async def test_who_declines_a_seat_holds_its_agreement_before_the_proposal(
+    town: Town,
+    monkeypatch: pytest.MonkeyPatch,
+    who: str,
+    path: str,
+    body: Any,
+    said: tuple[int, str | None],
+) -> None:
+    """As whoever accepts does: otherwise each would wait for the other."""
+    _skip_where_one_writes()
+    shop = await _offer(town)
+    seat = await _proposed(town, shop["id"])
+    need = (await town.get(f"/v1/proposals/{seat}", "secretary"))["need_id"]
+    made = await _propose(town, {"id": need}, ("cook", shop))
+    await engine.execute("UPDATE commitment SET proposal = $1", uuid.UUID(seat))
+    pause = Pause(monkeypatch)
+    path = path.format(proposal=seat, partner=town.partner)
+    declining = asyncio.create_task(town.as_(who, "POST", path, json=body))
+    await pause.there.wait()
+    try:
+        accept = f"/v1/agreements/{made['id']}/accept"
+        accepted = await town.as_("partner_staff", "POST", accept, json={})
+    finally:
+        pause.goes_on.set()
+    answer = await declining
+    assert (accepted.status_code, accepted.json()["state"]) == (200, "active")
+    assert (answer.status_code, answer.json().get("code")) == said
+    found = await town.get(f"/v1/agreements/{made['id']}", "secretary")
+    assert found["state"] == "active"
     assert await balance.flaws() == []
