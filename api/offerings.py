@@ -127,7 +127,8 @@ class OfferingController(Controller):
         data: JSONBody[offerings.OfferingChange],
     ) -> Response[offerings.OfferingRecord]:
         """Change an offering. Needs If-Match. Credentials stated unchanged stay verified. The
-        capacity of a space keeps to its tree, that of a pool to its ledger."""
+        capacity of a space keeps to its tree, that of a pool to its ledger, and where places are
+        booked it is never fewer than those."""
         offering = await own_offering(request, offering_id)
         answers.require_match(request, offering.version)
         return answers.changed(await _shown(request, spaces.change(offering, data)))

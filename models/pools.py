@@ -84,7 +84,7 @@ async def adjust(
             needed = f"{-before} to {_MOST - before}"
             raise errors.refuse_field("delta", "out_of_range", needed=needed)
         if draft.delta < 0:
-            await _refuse_booked(offering.id, after)
+            await refuse_booked(offering.id, after, "delta")
         entry = await _write(offering.id, before, draft, by)
         if not await engine.fetch(
             "UPDATE offering SET capacity = $1, version = version + 1, updated_at = $2"
@@ -132,6 +132,19 @@ async def refuse_unwritten(offering_id: uuid.UUID, capacity: int | None) -> None
         raise errors.refuse_field("capacity", "ledger_only", needed=str(rows[0][0]))
 
 
+async def refuse_booked(offering: uuid.UUID, places: int, field: str) -> None:
+    """Refuse a field that leaves fewer places than are booked at some time to come, by whoever
+    holds the lock of the offering."""
+    moment = base.now()
+    # A hold that is over is over, whatever the clock of whoever confirms it says.
+    await bookings.free([offering], moment)
+    since = bookings.minute(moment)
+    there = await bookings.taken_of([offering], since, _EVER, moment)
+    times = crowded(there.get(str(offering), []), places, since)
+    if times:
+        raise errors.refuse_field(field, "booked_ahead", times=bookings.named(times))
+
+
 def crowded(times: Sequence[bookings.Time], places: int, since: int) -> list[bookings.Time]:
     """The times from a minute on at which more than so many places are taken, and the most that
     are taken then."""
@@ -151,17 +164,6 @@ def crowded(times: Sequence[bookings.Time], places: int, since: int) -> list[boo
                 else bookings.Time(starts, ends, taken)
             )
     return found
-
-
-async def _refuse_booked(offering: uuid.UUID, places: int) -> None:
-    moment = base.now()
-    # A hold that is over is over, whatever the clock of whoever confirms it says.
-    await bookings.free([offering], moment)
-    since = bookings.minute(moment)
-    there = await bookings.taken_of([offering], since, _EVER, moment)
-    times = crowded(there.get(str(offering), []), places, since)
-    if times:
-        raise errors.Refusal("booked_ahead", times=bookings.named(times))
 
 
 async def _write(offering: uuid.UUID, before: int, draft: EntryDraft, by: uuid.UUID) -> uuid.UUID:

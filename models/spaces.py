@@ -133,13 +133,15 @@ async def place(offering: offerings.OfferingRecord, draft: SpaceDraft) -> SpaceR
 async def change(
     offering: offerings.OfferingRecord, change: offerings.OfferingChange
 ) -> offerings.OfferingRecord:
-    """Change an offering as `offerings.change` does; its capacity only as its tree, or the ledger
-    of its pool, allows."""
+    """Change an offering as `offerings.change` does; its capacity only as its tree, the ledger of
+    its pool, or what is booked of its places allows."""
     if change.capacity is UNSET:
         return await offerings.change(offering, change)
     async with engine.unit_of_work():
         await kin.lock(offering)
         await pools.refuse_unwritten(offering.id, change.capacity)
+        if change.capacity is not None and offering.kind not in bookings.WHOLE:
+            await pools.refuse_booked(offering.id, change.capacity, "capacity")
         changed = await offerings.change(offering, change)
         await _refuse_overfull(offering.id)
         return changed

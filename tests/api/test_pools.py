@@ -102,6 +102,19 @@ async def test_no_place_is_taken_away_that_is_booked_and_the_times_are_named(tow
     assert [after for _, _, after, _ in await _ledger(town, pool)] == [8, 4]
 
 
+async def test_a_capacity_is_not_changed_to_fewer_places_than_are_booked(town: Town) -> None:
+    pool = await a_pool(town, 80)
+    booked = (await _book(town, pool, 60)).json()
+    path, match = f"/v1/offerings/{pool}", {"If-Match": "*"}
+    answer = await town.as_("secretary", "PATCH", path, json={"capacity": 59}, headers=match)
+    assert (answer.status_code, answer.json()["code"]) == (409, "booked_ahead")
+    assert [error["field"] for error in answer.json()["errors"]] == ["capacity"]
+    assert (await town.change(path, {"capacity": 60}, "secretary"))["capacity"] == 60
+    assert (await town.change(path, {"capacity": None}, "secretary"))["capacity"] is None
+    await town.make(f"/v1/bookings/{booked['id']}/cancel", {}, "secretary")
+    assert (await town.change(path, {"capacity": 10}, "secretary"))["capacity"] == 10
+
+
 async def test_a_pool_never_has_fewer_than_no_places_or_more_than_a_million(town: Town) -> None:
     pool = await a_pool(town, 10)
     for delta in (-11, 999_991):
