@@ -271,7 +271,7 @@ async def withdraw_consent(need: NeedRecord) -> ConsentRecord:
             raise errors.Refusal("wrong_state", has="withdrawn", needed="given")
         await engine.execute(
             "UPDATE need SET status = 'withdrawn', version = version + 1, updated_at = $1"
-            " WHERE id = $2 AND status IN ('draft', 'open')",
+            " WHERE id = $2 AND status <> 'withdrawn'",
             base.now(),
             need.id,
         )

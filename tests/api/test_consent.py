@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from models import engine
+from models import agreements, engine
+from tests.api.test_agreements import _active, _need, _offer
+from tests.clocks import Clock
 from tests.towns import Town, a_need
 
 MISSING = "/v1/needs/00000000-0000-7000-8000-000000000000/consent"
@@ -169,6 +171,20 @@ async def test_withdrawing_a_consent_withdraws_the_need_and_keeps_the_record(
         assert (await town.as_("anonymous", "GET", path)).status_code == 404
         again = await town.as_(who, "POST", f"{path}/consent/withdraw")
         assert (again.status_code, again.json()["code"]) == (409, "wrong_state")
+
+
+async def test_a_need_whose_agreement_is_completed_is_withdrawn_with_its_consent(
+    town: Town, clock: Clock
+) -> None:
+    need = await _need(town, beneficiary="other", consent=a_consent(), beneficiaries=1)
+    made = await _active(town, need, ("cook", await _offer(town)))
+    clock.advance(days=300)
+    await agreements.tick()
+    assert (await town.get(f"/v1/agreements/{made['id']}", "secretary"))["state"] == "completed"
+    path = f"/v1/needs/{need['id']}"
+    assert (await town.get(path, "secretary"))["status"] == "closed"
+    await town.make(f"{path}/consent/withdraw", {})
+    assert (await town.get(path, "secretary"))["status"] == "withdrawn"
 
 
 async def test_a_need_without_a_consent_has_none_to_withdraw(town: Town) -> None:
