@@ -81,9 +81,9 @@ class NeedController(Controller):
         need_id: FromPath[uuid.UUID],
         data: JSONBody[needs.NeedChange],
     ) -> Response[needs.NeedRecord]:
-        """Change a need. Needs If-Match."""
+        """Change a need; one that asks for no more than is taken is closed. Needs If-Match."""
         need = await _own(request, need_id)
-        return answers.changed(await _shown(request, needs.change(need, data)))
+        return answers.changed(await _shown(request, agreements.change_need(need, data)))
 
     @delete(
         "/{need_id:uuid}",

@@ -30,6 +30,7 @@ from models.agreements.enrolments import (
     places_of,
     send_home,
 )
+from models.agreements.filling import change_need
 from models.agreements.forgetting import forget_account, forget_need, forget_partner
 from models.agreements.proposing import Member, Proposing, propose
 from models.agreements.reading import (
@@ -102,6 +103,7 @@ __all__ = [
     "accept",
     "browse",
     "call_off",
+    "change_need",
     "change_terms",
     "decline",
     "declined",

@@ -73,6 +73,16 @@ async def is_full(need: needs.NeedRecord) -> bool:
     return all(one.taken >= one.wanted for one in (await of(need)).values())
 
 
+async def change_need(need: needs.NeedRecord, change: needs.NeedChange) -> needs.NeedRecord:
+    """Change a need as `needs.change` does; one that asks for no more than is taken is closed."""
+    async with engine.unit_of_work():
+        changed = await needs.change(need, change)
+        if not await is_full(changed):
+            return changed
+        await needs.close(need.id)
+        return await needs.read(need.id)
+
+
 async def hold(need: needs.NeedRecord) -> None:
     """Nobody else takes or gives back places of this need until the end of the transaction."""
     await _know(need, PLACES)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from tests import balance
-from tests.api.test_agreements import _need, _offer, _partner, _step
+from tests.api.test_agreements import _active, _need, _offer, _partner, _step
 from tests.towns import Town
 
 Json = dict[str, Any]
@@ -84,6 +84,21 @@ async def test_more_places_than_are_missing_are_not_proposed(town: Town) -> None
     (wrong,) = answer.json()["errors"]
     assert (wrong["field"], wrong["code"]) == ("places", "out_of_range")
     assert "60" in wrong["detail"]
+
+
+async def test_a_need_that_comes_to_ask_for_no_more_than_is_taken_is_closed(town: Town) -> None:
+    slot = {"role": "cook", "kind": "merchant", "quantity": 2}
+    need = await _need(town, slots=[slot])
+    made = await _active(town, need, ("cook", await _offer(town)))
+    path = f"/v1/needs/{need['id']}"
+    same = await town.change(path, {"priority": "elders"}, "secretary")
+    assert same["status"] == "open", "a seat is missing"
+    less = await town.change(path, {"slots": [{**slot, "quantity": 1}]}, "secretary")
+    assert (less["status"], await balance.flaws()) == ("closed", [])
+    assert await town.get(path, "secretary") == less
+    await _step(town, made, "end", "secretary", reason="other")
+    assert (await town.get(path, "secretary"))["status"] == "open"
+    assert await balance.flaws() == []
 
 
 async def test_a_label_tells_two_children_apart_and_the_same_one_is_refused(town: Town) -> None:
