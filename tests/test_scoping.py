@@ -48,7 +48,7 @@ UNRESTRICTED = {
     "counts places of what is for everybody": """
         filling.of enrolments.places_of enrolments._for_everybody""",
     "acts for the program itself, on whatever is due, waits or is gone": """
-        changing.tick closing.tick enrolments._take enrolments.move_up reading.open_of arrears.tick
+        changing.tick closing._due enrolments._take enrolments.move_up reading.open_of arrears.tick
         postings.activated postings.over tasks.settle""",
     "gathers for a plan, which is for the staff of its place": "gather.budgets plans._take",
     "is of the account's own, or asks for the rest itself": """

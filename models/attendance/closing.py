@@ -15,7 +15,7 @@ from models.attendance.rules import OccurrenceStatus, Outcome
 
 log = logging.getLogger(__name__)
 
-# So many are closed in one round; the next one comes in seconds.
+# So many are read at once.
 _ROUND = 500
 
 
@@ -23,26 +23,36 @@ async def tick() -> int:
     """Close every occurrence that is over, each in a transaction of its own; answers how many.
 
     While an agreement is suspended nobody is expected, so nobody is missed. One that fails is
-    logged and tried again at the next tick; the others do not wait for it.
+    logged and tried again at the next tick; the others do not wait for it. None is left to a later
+    tick: what is planned of an agreement that is completed meanwhile would be cancelled.
     """
+    closed, last = 0, (0, uuid.UUID(int=0))
+    while rows := await _due(*last):
+        for _, occurrence in rows:
+            try:
+                closed += await close(occurrence)
+            except Exception:
+                log.exception("an occurrence that is over was not closed")
+        last = rows[-1]
+    return closed
+
+
+async def _due(ends: int, after: uuid.UUID) -> list[tuple[int, uuid.UUID]]:
+    """When the next occurrences ended that are over, and their ids, in the order of both."""
     minute = bookings.minute(base.now())
     rows = await engine.rows(
-        "SELECT o.id FROM occurrence o JOIN agreement a ON a.id = o.agreement"
-        " WHERE (o.status = 'planned' AND o.ends <= $1 AND a.state <> 'suspended')"
+        "SELECT o.ends, o.id FROM occurrence o JOIN agreement a ON a.id = o.agreement"
+        " WHERE ((o.status = 'planned' AND o.ends <= $1 AND a.state <> 'suspended')"
         " OR (o.status = 'under_way' AND o.ends <= $2 AND (o.ends <= $3 OR NOT EXISTS"
-        " (SELECT 1 FROM attendance t WHERE t.occurrence = o.id AND t.outcome = 'here')))"
-        f" ORDER BY o.ends LIMIT {_ROUND}",
+        " (SELECT 1 FROM attendance t WHERE t.occurrence = o.id AND t.outcome = 'here'))))"
+        f" AND (o.ends, o.id) > ($4, $5) ORDER BY o.ends, o.id LIMIT {_ROUND}",
         minute - rules.MISSED,
         minute,
         minute - rules.LATE,
+        ends,
+        after,
     )
-    closed = 0
-    for (occurrence,) in rows:
-        try:
-            closed += await close(base.as_id(occurrence))
-        except Exception:
-            log.exception("an occurrence that is over was not closed")
-    return closed
+    return [(int(end), base.as_id(occurrence)) for end, occurrence in rows]
 
 
 async def close(occurrence: uuid.UUID) -> bool:

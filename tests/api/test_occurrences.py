@@ -7,7 +7,8 @@ import uuid
 
 import pytest
 
-from models import attendance, engine, ledger
+from models import agreements, attendance, engine, ledger
+from models.attendance import closing
 from tests.clocks import Clock
 from tests.serving import (
     DAILY,
@@ -242,6 +243,17 @@ async def test_during_a_pause_nobody_is_expected_and_nobody_is_missed(
     assert [one["status"] for one in listed] == ["cancelled", "planned", "planned"]
     (offering,) = [c["offering_id"] for c in agreement["commitments"]]
     assert await _record(town, {"id": offering}) == (0, 0)
+
+
+async def test_after_a_long_sleep_all_that_is_over_is_missed_before_the_agreement_is_completed(
+    town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "_ROUND", 2)
+    agreement, _, _ = await _one(town)
+    clock.advance(days=300)
+    assert (await attendance.tick(), await agreements.tick()) == (3, 1)
+    listed = await occurrences(town, agreement)
+    assert [one["status"] for one in listed] == ["missed"] * 3
 
 
 async def test_a_room_was_there_if_anybody_came(town: Town, clock: Clock) -> None:
