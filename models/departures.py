@@ -53,10 +53,11 @@ async def leave(
 async def _decline(partner: uuid.UUID, account: uuid.UUID) -> None:
     """Decline what plans have proposed to a partner, and the agreements that came of it."""
     await agreements.hold_asking([one.id for one in await proposals.of_partner(partner)])
-    # What was accepted meanwhile stands no longer among them.
-    for proposal in await proposals.of_partner(partner):
-        await proposals.decline(proposal, proposals.Decline(reason="other"))
-        await agreements.seat_declined(proposal.id, "other", "", account)
+    # What was accepted meanwhile stands no longer among them; nor does, once one is declined, what
+    # the same agreement asks for beside it.
+    while standing := await proposals.of_partner(partner):
+        await proposals.decline(standing[0], proposals.Decline(reason="other"))
+        await agreements.seat_declined(standing[0].id, "other", "", account)
 
 
 async def _withdraw(work: engine.Work, partner: uuid.UUID) -> None:

@@ -112,6 +112,9 @@ async def gone(
         async with engine.unit_of_work() as work:
             held = await steps.hold(agreement.id)
             state: lifecycle.State
+            if held.state not in lifecycle.OPEN:
+                # It was declined, or over, while this waited for the lock.
+                continue
             if spares_live and held.state in lifecycle.LIVE:
                 # It was accepted while this waited for the lock.
                 await reading.refuse_live(column, subject)

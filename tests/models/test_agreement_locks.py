@@ -8,7 +8,17 @@ from typing import Any, Literal
 
 import pytest
 
-from models import agreements, departures, engine, errors, needs, offerings, partners
+from models import (
+    agreements,
+    departures,
+    engine,
+    errors,
+    needs,
+    offerings,
+    partners,
+    plans,
+    proposals,
+)
 from models.agreements import steps
 from models.agreements.steps import Held
 from tests import balance, crowds
@@ -16,7 +26,7 @@ from tests.api.test_agreements import _offer, _propose
 from tests.api.test_partner_walk import _proposed
 from tests.crowds import Scene
 from tests.models.test_agreement_crowds import COOK, Step
-from tests.towns import Setting, Town
+from tests.towns import Setting, Town, a_need
 
 What = Literal["partner", "offering", "need"]
 
@@ -71,6 +81,60 @@ async def test_what_was_accepted_while_it_is_taken_back_stands(
     assert refused.value.code == "in_use"
     assert (await agreements.read(made.id)).state == "active"
     assert await balance.flaws() == []
+
+
+@pytest.mark.parametrize("what", ["partner", "need"])
+async def test_what_was_declined_while_it_is_taken_back_stays_declined(
+    settled: Setting, monkeypatch: pytest.MonkeyPatch, what: What
+) -> None:
+    _skip_where_one_writes()
+    scene = await crowds.settle(settled, 2)
+    need, shop = await scene.ask(COOK), await scene.offer("merchant", 1)
+    made = await scene.propose(need, [scene.member(shop, "cook", [scene.time(0)])])
+    pause = Pause(monkeypatch)
+    taking = asyncio.create_task(_take_back(scene, what))
+    await pause.there.wait()
+    await agreements.decline(made, Step(reason="time"), scene.people_of(shop.partner_id))
+    pause.goes_on.set()
+    await taking
+    assert (await agreements.read(made.id)).state == "declined"
+    assert await balance.flaws() == []
+
+
+async def test_a_partner_with_two_seats_of_one_agreement_is_suspended_and_both_are_declined(
+    town: Town,
+) -> None:
+    shops = [await _offer(town), await _offer(town)]
+    roles = ("cook", "help")
+    need = await town.make(
+        "/v1/needs", a_need(town, slots=[{"role": role, "kind": "merchant"} for role in roles])
+    )
+    place = uuid.UUID(town.community)
+    plan = await plans.ask(plans.PlanDraft(place_id=place), town.accounts["secretary"])
+    seats = [
+        proposals.Seat(
+            need=uuid.UUID(need["id"]),
+            place=place,
+            role=role,
+            seat=0,
+            offering=uuid.UUID(shop["id"]),
+            partner=uuid.UUID(town.partner),
+            score=5_000,
+            snapshot="0" * 64,
+        )
+        for role, shop in zip(roles, shops, strict=True)
+    ]
+    proposed = await proposals.make(plan.id, place, seats)
+    made = await _propose(town, need, *zip(roles, shops, strict=True))
+    for commitment, proposal in zip(made["commitments"], proposed, strict=True):
+        await engine.execute(
+            "UPDATE commitment SET proposal = $1 WHERE id = $2",
+            proposal.id,
+            uuid.UUID(commitment["id"]),
+        )
+    await town.make(f"/v1/partners/{town.partner}/suspend", {"reason": "complaint"}, "operator")
+    assert await engine.rows("SELECT DISTINCT status FROM proposal") == [("declined",)]
+    assert (await town.get(f"/v1/agreements/{made['id']}", "operator"))["state"] == "declined"
 
 
 @pytest.mark.parametrize(
