@@ -63,18 +63,26 @@ async def _take_back(scene: Scene, what: What) -> None:
         await (needs.withdraw(need) if what == "need" else offerings.withdraw(shop))
 
 
-@pytest.mark.parametrize("what", ["partner", "offering", "need"])
-async def test_what_was_accepted_while_it_is_taken_back_stands(
-    settled: Setting, monkeypatch: pytest.MonkeyPatch, what: What
-) -> None:
+async def _taking_back(
+    settled: Setting, patch: pytest.MonkeyPatch, what: What
+) -> tuple[agreements.AgreementRecord, agreements.Actor, asyncio.Task[None], Pause]:
+    """What is proposed, who may answer it, and somebody about to hold it to take it back."""
     _skip_where_one_writes()
     scene = await crowds.settle(settled, 2)
     need, shop = await scene.ask(COOK), await scene.offer("merchant", 1)
     made = await scene.propose(need, [scene.member(shop, "cook", [scene.time(0)])])
-    pause = Pause(monkeypatch)
+    pause = Pause(patch)
     taking = asyncio.create_task(_take_back(scene, what))
     await pause.there.wait()
-    await agreements.accept(made, Step(), scene.people_of(shop.partner_id))
+    return made, scene.people_of(shop.partner_id), taking, pause
+
+
+@pytest.mark.parametrize("what", ["partner", "offering", "need"])
+async def test_what_was_accepted_while_it_is_taken_back_stands(
+    settled: Setting, monkeypatch: pytest.MonkeyPatch, what: What
+) -> None:
+    made, by, taking, pause = await _taking_back(settled, monkeypatch, what)
+    await agreements.accept(made, Step(), by)
     pause.goes_on.set()
     with pytest.raises(errors.Refusal) as refused:
         await taking
@@ -87,14 +95,8 @@ async def test_what_was_accepted_while_it_is_taken_back_stands(
 async def test_what_was_declined_while_it_is_taken_back_stays_declined(
     settled: Setting, monkeypatch: pytest.MonkeyPatch, what: What
 ) -> None:
-    _skip_where_one_writes()
-    scene = await crowds.settle(settled, 2)
-    need, shop = await scene.ask(COOK), await scene.offer("merchant", 1)
-    made = await scene.propose(need, [scene.member(shop, "cook", [scene.time(0)])])
-    pause = Pause(monkeypatch)
-    taking = asyncio.create_task(_take_back(scene, what))
-    await pause.there.wait()
-    await agreements.decline(made, Step(reason="time"), scene.people_of(shop.partner_id))
+    made, by, taking, pause = await _taking_back(settled, monkeypatch, what)
+    await agreements.decline(made, Step(reason="time"), by)
     pause.goes_on.set()
     await taking
     assert (await agreements.read(made.id)).state == "declined"
